@@ -1,0 +1,73 @@
+"""Plain data to a spec; whatever pydantic finds wrong comes out as one line."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from simulator.spec.source import SpecError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], data: object, where: str) -> Model:
+    """`data` as a `model`; a `SpecError` names the field path, the value and what is accepted. `where` names the file."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise SpecError(one_line(error, model, where)) from None
+    except RecursionError:
+        raise SpecError(f"{where}: nested too deep") from None
+
+
+def one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """The first problem of a validation error as one line, and how many more there are."""
+    problems = error.errors(include_url=False, include_context=True)
+    first, more = problems[0], len(problems) - 1
+    location = first["loc"]
+    path = ".".join(str(part) for part in location)
+    if first["type"] == "extra_forbidden":
+        text = f"unknown field; {_accepted(str(location[-1]), _fields(model, location[:-1]))}"
+    elif first["type"] == "missing":
+        text = "is missing"
+    else:
+        text = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        if not isinstance(first["input"], dict | BaseModel):
+            text = f"{_short(first['input'])} is not accepted: {text[:1].lower()}{text[1:]}"
+    tail = f" (and {more} more)" if more else ""
+    return " ".join(f"{where}: {f'{path}: ' if path else ''}{text}{tail}".split())
+
+
+def nearest(name: str, names: list[str] | tuple[str, ...]) -> list[str]:
+    """Up to three names that look like `name`."""
+    return difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+
+
+def _accepted(name: str, fields: tuple[str, ...]) -> str:
+    close = nearest(name, fields)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"accepted: {', '.join(fields)}" if fields else "none such is accepted here"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Field names of the spec at a place inside `model`; empty where a union leaves that open."""
+    here: Any = model
+    for part in location:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            found = here.model_fields.get(str(part))
+            here = None if found is None else found.annotation
+        else:
+            here = next((item for item in reversed(typing.get_args(here)) if item is not type(None)), None)
+        while typing.get_origin(here) in (typing.Union, types.UnionType, typing.Annotated):
+            here = next((item for item in typing.get_args(here) if item is not type(None)), None)
+    return tuple(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else ()

@@ -1,0 +1,87 @@
+"""YAML in, plain data out, and one line of text for whatever is wrong with it.
+
+Two departures from YAML 1.1: `3.35e12` is a number (1.1 wants `3.35e+12`), and dates, `yes`/`no`, octal and base-60
+numbers stay text, so that a date or a version is what its writer wrote. A key given twice is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simulator.spec.source import SpecError
+
+# libyaml where PyYAML was built with it (ten times faster), else the same loader in Python.
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_INT = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$")
+_FLOAT = re.compile(
+    r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
+    r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
+)
+_NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
+
+
+class _Loader(_Base):
+    """Safe loader with the resolvers above; a repeated key is refused."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in getattr(node, "value", ()):
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", _BOOL, "tTfF"),
+    ("int", _INT, "-+0123456789"),
+    ("float", _FLOAT, "-+0123456789."),
+    ("null", _NULL, ["~", "n", "N", ""]),
+    ("merge", re.compile(r"^<<$"), "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file; anything else is a `SpecError` of one line: file, line, problem."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not a text file in UTF-8 (byte {error.start})") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SpecError(f"{path}: cannot be read: {reason}") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """The mapping in a YAML text; `where` names the text in error messages."""
+    try:
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise SpecError(f"{where}{f':{mark.line + 1}' if mark else ''}: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        raise SpecError(f"{where}: character {error.position} is not allowed in YAML ({error.reason})") from None
+    except RecursionError:
+        raise SpecError(f"{where}: nested too deep") from None
+    except ValueError as error:
+        raise SpecError(f"{where}: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise SpecError(f"{where}: holds {_kind(data)}; a mapping (`name: value` lines) is expected")
+    return data  # pyright: ignore[reportUnknownVariableType]
+
+
+def _kind(data: object) -> str:
+    return "nothing" if data is None else {list: "a list", str: "plain text"}.get(type(data), repr(data)[:40])
