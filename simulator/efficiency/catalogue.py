@@ -1,0 +1,94 @@
+"""The fits an engine uses on a device, settled once per (device, engine, version)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from simulator.efficiency.default import FORMS, default_fit
+from simulator.efficiency.fits import Fit, fits_of, fitted_devices
+from simulator.efficiency.select import choose, frameworks_of
+from simulator.efficiency.transfer import transferred
+from simulator.quantity import Numeric
+from simulator.spec.hardware import Chip
+
+FORMATS = ("bf16", "fp32", "tf32", "fp8", "fp8_block", "int8", "fp4", "int4")
+FAMILY = {"fp16": "bf16", "nvfp4": "fp4", "vector": "bf16"}
+VECTOR = tuple(op for op, (form, _) in FORMS.items() if form in ("stream", "collective"))
+
+Choice = Mapping[tuple[str, str], tuple[Fit, ...]]
+
+
+def nominal(value: Numeric) -> float:
+    """A figure as one number: the middle of a swept one."""
+    return float(np.median(value)) if isinstance(value, np.ndarray) else float(value)
+
+
+def figures_of(chip: Chip) -> dict[str, float]:
+    """The datasheet figures that efficiencies refer to. density: bf16 FLOP/s per watt."""
+    peak = nominal(chip.peak.get("bf16", chip.peak.get("fp16", chip.vector_flops)))
+    return {
+        "peak": peak,
+        "bandwidth": nominal(chip.bandwidth),
+        "l2_bytes": nominal(chip.l2_bytes),
+        "l2_bandwidth": nominal(chip.l2_bandwidth),
+        "sms": nominal(chip.sms),
+        "density": peak / nominal(chip.tdp_w),
+    }
+
+
+def choices(chip: Chip, engine: str, version: str | None = None, folder: Path | None = None, alone: bool = False) -> Choice:
+    """(op, format) -> the fits that time it, one per variant. `alone`: ignore the device's own fits (leave-one-out)."""
+    figures = figures_of(chip)
+    key = tuple(sorted(figures.items()))
+    return _choices(chip.name, chip.architecture, key, engine, version, folder, alone)
+
+
+@lru_cache(maxsize=256)
+def _choices(
+    device: str,
+    architecture: str,
+    figures: tuple[tuple[str, float], ...],
+    engine: str,
+    version: str | None,
+    folder: Path | None,
+    alone: bool,
+) -> Choice:
+    frameworks = frameworks_of(engine)
+    own = () if alone else fits_of(device, folder)
+    others = {name: fits_of(name, folder) for name in fitted_devices(folder) if name != device}
+    table: dict[tuple[str, str], tuple[Fit, ...]] = {}
+    for op in FORMS:
+        for format in ("bf16",) if op in VECTOR else FORMATS:
+            table[op, format] = _settle(op, format, own, others, device, architecture, dict(figures), frameworks, version)
+    return table
+
+
+def _settle(
+    op: str,
+    format: str,
+    own: tuple[Fit, ...],
+    others: Mapping[str, tuple[Fit, ...]],
+    device: str,
+    architecture: str,
+    figures: dict[str, float],
+    frameworks: tuple[str, ...],
+    version: str | None,
+) -> tuple[Fit, ...]:
+    held = choose(own, op, format, frameworks, version)
+    if held:
+        return tuple(held)
+    lenders: dict[str, list[Fit]] = {}
+    for fits in others.values():
+        for fit in choose(fits, op, format, frameworks, version):
+            if fit.figures.get("sms", 0.0) > 0.0:
+                lenders.setdefault(fit.variant, []).append(fit)
+    if lenders:
+        return tuple(transferred(lenders[key], device, architecture, figures) for key in sorted(lenders))
+    if format in ("fp8", "fp8_block", "int8", "fp4", "int4", "tf32", "fp32") and op != "gemm":
+        base = _settle(op, "bf16", own, others, device, architecture, figures, frameworks, version)
+        return base
+    return (default_fit(op, format),)

@@ -1,0 +1,65 @@
+"""Efficiencies for kernels that were neither measured, fitted nor transferable: typical published values, wide bands.
+
+Source of the magnitudes: public microbenchmark tables of H100, A100 and L40S (GEMM and attention), A100 element-wise
+kernels, and vendor collectives; each is a round figure near the middle of what those tables show.
+"""
+
+from __future__ import annotations
+
+from simulator.efficiency.bands import flat
+from simulator.efficiency.fits import Fit
+
+_NO_CACHE = 1e-3  # share of the last-level cache a default credits: none
+
+FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "gemm": ("gemm", (3.5e-6, 0.75, 0.82, 2.0, _NO_CACHE, 1.0)),
+    "grouped_gemm": ("grouped_gemm", (12e-6, 0.5, 0.65, 2.0, 1e-6)),
+    "depthwise": ("roofline", (4e-6, 0.05, 0.5, 2.0)),
+    "encoder_attention": ("encoder", (8e-6, 0.5, 0.6, 1.5, 2e-6)),
+    "prefill_attention": ("prefill", (11e-6, 0.62, 0.6, 1.1)),
+    "decode_attention": ("decode", (10e-6, 0.88, 2.0, _NO_CACHE, 1.0, 4e-6, 0.3)),
+    "mla_decode": ("roofline", (18e-6, 0.6, 0.8, 2.0)),
+    "norm": ("stream", (2.5e-6, 0.42)),
+    "activation": ("stream", (2.5e-6, 0.55)),
+    "rope": ("stream", (2.5e-6, 0.8)),
+    "add": ("stream", (2.5e-6, 0.85)),
+    "softmax": ("stream", (3e-6, 0.5)),
+    "gather": ("stream", (3e-6, 0.5)),
+    "topk": ("stream", (8e-6, 0.1)),
+    "quantise": ("stream", (2.5e-6, 0.5)),
+    "embedding": ("stream", (3e-6, 0.5)),
+    "sample": ("stream", (10e-6, 0.3)),
+    "copy": ("stream", (2.5e-6, 0.85)),
+    "all_reduce": ("collective", (12e-6, 0.8, 1.5, 1e-6)),
+    "all_gather": ("collective", (12e-6, 0.75, 1.5, 1e-6)),
+    "all_to_all": ("collective", (14e-6, 0.7, 1.5, 1e-6)),
+    "send": ("collective", (10e-6, 0.8, 1.5, 0.0)),
+}
+LOW, HIGH = 0.35, 0.45
+ERROR = 0.25
+
+
+def default_fit(op: str, format: str) -> Fit:
+    """The default for a kernel family; an unknown one is refused."""
+    if op not in FORMS:
+        raise ValueError(f"op: {op!r} has no kernel model; known: {', '.join(FORMS)}")
+    form, values = FORMS[op]
+    return Fit(
+        id=f"default/{op}",
+        device="",
+        architecture="",
+        op=op,
+        format=format,
+        framework="",
+        version="",
+        variant="",
+        form=form,
+        values=values,
+        bands=flat(LOW, HIGH),
+        source="default",
+        error=ERROR,
+        median=ERROR,
+        ratio=0.2,
+        table=None,
+        figures={},
+    )

@@ -1,0 +1,290 @@
+"""Seconds of a kernel on a chip: the fit that was chosen, its form, its table, its floor and its band.
+
+Every argument may be a number or an array. Methods take the chip first, because its figures may differ from those the
+fit was made on (a counterfactual bandwidth): efficiencies stay with the device's name, rates come from the chip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, log
+from pathlib import Path
+from typing import final
+
+from simulator.efficiency import forms
+from simulator.efficiency.catalogue import FAMILY, Choice, choices
+from simulator.efficiency.default import default_fit
+from simulator.efficiency.fits import Fit
+from simulator.efficiency.forms import Terms
+from simulator.efficiency.select import ROOFLINES
+from simulator.quantity import Numeric, ceil, maximum
+from simulator.spec.hardware import Chip, Device
+from simulator.timing import Time
+
+TILE = 128.0  # query rows of one attention CTA, rows and columns of a GEMM tile
+
+
+def physical(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Numeric:
+    """Seconds below which nothing can be: max(F / P, max(0, B - L2) / BW)."""
+    return maximum(flops / peak, maximum(bytes - chip.l2_bytes, 0.0) / chip.bandwidth)
+
+
+def rate(chip: Chip, format: str) -> Numeric:
+    """Peak FLOP/s of the format a multiplication really runs in."""
+    name = {"fp8_block": "fp8", "nvfp4": "fp4"}.get(format, format)
+    return chip.vector_flops if name == "vector" else chip.peak[chip.executed_format(name)]
+
+
+def timed(fit: Fit, terms: Terms, floor: Numeric, factor: Numeric = 1.0) -> Time:
+    """The band of the region the terms lie in, and the floor."""
+    low, high = fit.bands.at(terms)
+    expected = maximum(terms.total * factor, floor)
+    return Time(expected, low, high, terms.compute, terms.memory, terms.overhead, fit.id, fit.source)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Kernels:
+    """Kernel times of one device under one engine. `fits`: (op, format) -> one fit per variant."""
+
+    device: str
+    engine: str
+    fits: Choice
+    pure: bool
+
+    def gemm(
+        self,
+        chip: Chip,
+        format: str,
+        m: Numeric,
+        n: Numeric,
+        k: Numeric,
+        copies: Numeric = 1.0,
+        weight_bits: Numeric = 16.0,
+        flops: Numeric = 0.0,
+        bytes: Numeric = 0.0,
+        footprint: Numeric = inf,
+    ) -> Time:
+        """`copies` products m x k times k x n. flops and bytes are totals, as really multiplied and moved."""
+        peak = rate(chip, format)
+        floor = physical(chip, peak, flops, bytes)
+        if self.pure:
+            return _pure(chip, peak, flops, bytes)
+        fit = self.fits["gemm", FAMILY.get(format, format)][0]
+        if fit.form == "gemm_quantised":
+            terms = forms.gemm_quantised(chip, fit.values, peak, flops, bytes, footprint, m * copies, k)
+        else:
+            terms = forms.gemm(chip, fit.values, peak, flops, bytes, footprint)
+        table = fit.table
+        return timed(fit, terms, floor, 1.0 if table is None else table.factor(m, n, k))
+
+    def grouped_gemm(
+        self,
+        chip: Chip,
+        format: str,
+        rows: Numeric,
+        n: Numeric,
+        k: Numeric,
+        experts: Numeric,
+        weight_bits: Numeric = 16.0,
+        flops: Numeric = 0.0,
+        bytes: Numeric = 0.0,
+    ) -> Time:
+        """`rows` routed rows over the `experts` they touch, each n x k."""
+        peak = rate(chip, format)
+        floor = physical(chip, peak, flops, bytes)
+        if self.pure:
+            return _pure(chip, peak, flops, bytes)
+        fit = self.fits["grouped_gemm", FAMILY.get(format, format)][0]
+        tiles = experts * ceil(rows / maximum(experts, 1.0) / TILE) * ceil(n / TILE)
+        terms = forms.grouped_gemm(chip, fit.values, peak, flops, bytes, experts, tiles / chip.sms)
+        return timed(fit, terms, floor)
+
+    def depthwise(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
+        """A depth-wise convolution."""
+        peak = rate(chip, format)
+        if self.pure:
+            return _pure(chip, peak, flops, bytes)
+        fit = self.fits["depthwise", FAMILY.get(format, format)][0]
+        terms = forms.roofline(chip, fit.values, peak, flops, bytes)
+        return timed(fit, terms, physical(chip, peak, flops, bytes))
+
+    def encoder_attention(
+        self,
+        chip: Chip,
+        format: str,
+        batch: Numeric,
+        heads: Numeric,
+        kv_heads: Numeric,
+        head_dim: Numeric,
+        query: Numeric,
+        context: Numeric,
+        flops: Numeric,
+        bytes: Numeric,
+    ) -> Time:
+        """Non-causal attention; flops by the pairs really attended, so a windowed layer passes fewer."""
+        peak = rate(chip, format)
+        floor = physical(chip, peak, flops, bytes)
+        if self.pure:
+            return _pure(chip, peak, flops, bytes)
+        fit = _nearest(self.fits["encoder_attention", FAMILY.get(format, format)], head_dim)
+        rows = maximum(batch * heads * query, 1.0)
+        tiles = batch * heads * ceil(query / TILE)
+        terms = forms.encoder(chip, fit.values, peak, flops, bytes, tiles, TILE * flops / rows)
+        table = fit.table
+        return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads))
+
+    def prefill_attention(
+        self,
+        chip: Chip,
+        format: str,
+        batch: Numeric,
+        heads: Numeric,
+        kv_heads: Numeric,
+        head_dim: Numeric,
+        query: Numeric,
+        context: Numeric,
+        flops: Numeric,
+        bytes: Numeric,
+    ) -> Time:
+        """Causal attention over a prompt; flops by the pairs really attended."""
+        peak = rate(chip, format)
+        floor = physical(chip, peak, flops, bytes)
+        if self.pure:
+            return _pure(chip, peak, flops, bytes)
+        fit = _nearest(self.fits["prefill_attention", FAMILY.get(format, format)], head_dim)
+        terms = forms.prefill(chip, fit.values, peak, flops, bytes)
+        table = fit.table
+        return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch, heads))
+
+    def decode_attention(
+        self,
+        chip: Chip,
+        format: str,
+        batch: Numeric,
+        heads: Numeric,
+        kv_heads: Numeric,
+        head_dim: Numeric,
+        query: Numeric,
+        context: Numeric,
+        flops: Numeric,
+        bytes: Numeric,
+        footprint: Numeric = inf,
+    ) -> Time:
+        """A few queries per sequence against a long context; bytes as stored, so a quantised cache passes fewer."""
+        peak = rate(chip, format)
+        floor = physical(chip, peak, flops, bytes)
+        if self.pure:
+            return _pure(chip, peak, flops, bytes)
+        fit = _nearest(self.fits["decode_attention", FAMILY.get(format, format)], head_dim)
+        terms = forms.decode(chip, fit.values, peak, flops, bytes, batch * kv_heads, footprint)
+        table = fit.table
+        return timed(fit, terms, floor, 1.0 if table is None else table.factor(context, batch * kv_heads))
+
+    def mla_decode(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
+        """Decoding against one latent per token (absorbed MLA)."""
+        peak = rate(chip, format)
+        if self.pure:
+            return _pure(chip, peak, flops, bytes)
+        fit = self.fits["mla_decode", FAMILY.get(format, format)][0]
+        terms = forms.roofline(chip, fit.values, peak, flops, bytes)
+        return timed(fit, terms, physical(chip, peak, flops, bytes))
+
+    def elementwise(self, chip: Chip, kind: str, bytes: Numeric) -> Time:
+        """norm | activation | rope | add | softmax | gather | topk | quantise | embedding | sample | copy."""
+        if self.pure:
+            return _pure(chip, chip.vector_flops, 0.0 * bytes, bytes)
+        if (kind, "bf16") not in self.fits:
+            default_fit(kind, "bf16")
+        fit = self.fits[kind, "bf16"][0]
+        return timed(fit, forms.stream(chip, fit.values, bytes), maximum(bytes - chip.l2_bytes, 0.0) / chip.bandwidth)
+
+    def all_reduce(self, chip: Chip, bytes: Numeric, devices: Numeric) -> Time:
+        """`bytes` per device summed over `devices`: a ring moves 2 (n-1)/n of them."""
+        return self._collective(chip, "all_reduce", 2.0 * bytes * (devices - 1.0) / devices, devices)
+
+    def all_gather(self, chip: Chip, bytes: Numeric, devices: Numeric) -> Time:
+        """`bytes` in all, gathered from shares on every device."""
+        return self._collective(chip, "all_gather", bytes * (devices - 1.0) / devices, devices)
+
+    def all_to_all(self, chip: Chip, bytes: Numeric, devices: Numeric) -> Time:
+        """`bytes` per device, all but one share sent away."""
+        return self._collective(chip, "all_to_all", bytes * (devices - 1.0) / devices, devices)
+
+    def send(self, chip: Chip, bytes: Numeric, devices: Numeric = 2.0) -> Time:
+        """`bytes` from one device to its neighbour."""
+        return self._collective(chip, "send", bytes, devices)
+
+    def _collective(self, chip: Chip, op: str, wire: Numeric, devices: Numeric) -> Time:
+        link = chip.scale_up or chip.pcie
+        if self.pure:
+            seconds = wire / link.bandwidth
+            return Time(seconds, 0.0, 0.0, 0.0 * seconds, seconds, 0.0, "ideal", "default")
+        fit = self.fits[op, "bf16"][0]
+        terms = forms.collective(fit.values, wire, link.bandwidth, devices)
+        return timed(fit, terms, wire / link.bandwidth)
+
+    def copy(self, chip: Chip, link: str, bytes: Numeric) -> Time:
+        """A copy over `host`, `pcie`, `scale_up` or within `memory` (read and written)."""
+        if link == "memory":
+            return self.elementwise(chip, "copy", 2.0 * bytes)
+        item = {"host": chip.host, "pcie": chip.pcie, "scale_up": chip.scale_up or chip.pcie}.get(link)
+        if item is None:
+            raise ValueError(f"link: {link!r} is not known; known: host, pcie, scale_up, memory")
+        share = 1.0 if self.pure else LINK_SHARE
+        memory = bytes / (share * item.bandwidth)
+        fixed = 0.0 if self.pure else item.latency
+        width = 0.0 if self.pure else LINK_BAND
+        return Time(memory + fixed, width, width, 0.0 * memory, memory, fixed, f"default/copy_{link}", "default")
+
+    def validated_error(self, op: str, format: str = "bf16") -> float:
+        """Mean absolute error, as a fraction, that the fit of an op was validated at on shapes it had not seen."""
+        return self._fit(op, format).error
+
+    def ratio_spread(self, op: str, format: str = "bf16") -> float:
+        """80 % log half-width of the ratio of two neighbouring shapes timed by the same fit."""
+        return self._fit(op, format).ratio
+
+    def _fit(self, op: str, format: str) -> Fit:
+        if self.pure:
+            return default_fit(op, format)
+        found = self.fits.get((op, FAMILY.get(format, format))) or self.fits.get((op, "bf16"))
+        if not found:
+            return default_fit(op, format)
+        return found[0]
+
+
+LINK_SHARE = 0.85  # of a link's datasheet rate, in a large copy
+LINK_BAND = 0.2
+
+
+def _pure(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Time:
+    """The roofline alone: max(F / P, B / BW), no overhead, no band."""
+    compute, memory = flops / peak, bytes / chip.bandwidth
+    return Time(maximum(compute, memory), 0.0, 0.0, compute, memory, 0.0, "ideal", "default")
+
+
+def _nearest(fits: tuple[Fit, ...], head_dim: Numeric) -> Fit:
+    """The fit whose head size is nearest; head sizes are structural, so a number."""
+    if len(fits) == 1:
+        return fits[0]
+    size = log(float(head_dim))
+    return min(fits, key=lambda fit: abs(log(float(fit.variant.rpartition("=")[2] or "128")) - size))
+
+
+def kernels_for(
+    device: Device | Chip,
+    engine: str,
+    version: str | None = None,
+    folder: Path | None = None,
+    alone: bool = False,
+) -> Kernels:
+    """The kernels of a device under an engine (`ideal` and `survey`: the bare roofline).
+
+    version: a framework version to prefer; else the newest. folder: fits other than the shipped ones. alone: as if the
+    device had never been measured (to validate the transfer).
+    """
+    chip = device.chip if isinstance(device, Device) else device
+    if engine in ROOFLINES:
+        return Kernels(chip.name, engine, {}, True)
+    return Kernels(chip.name, engine, choices(chip, engine, version, folder, alone), False)

@@ -1,0 +1,62 @@
+"""Which fit times a kernel: measured on this device, fitted to public tables of it, transferred from relatives, default.
+
+An engine names the frameworks whose kernels it runs, best first. Borrowing another framework's fit is allowed (a bf16
+GEMM is cuBLAS nearly everywhere) and widens the band.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from simulator.efficiency.fits import Fit
+
+# Own kernels first, then the nearest relatives. `any`: tables that belong to no framework (NCCL, bare cuBLAS).
+ENGINES: dict[str, tuple[str, ...]] = {
+    "vllm": ("vllm", "any", "sglang", "infersim", "vidur", "llmcompass", "torch", "torch-sdpa"),
+    "sglang": ("sglang", "any", "vllm", "infersim", "vidur", "llmcompass", "torch", "torch-sdpa"),
+    "trtllm": ("trtllm", "any", "vllm", "sglang", "infersim", "vidur", "llmcompass", "torch", "torch-sdpa"),
+    "hf-flash": ("torch-flash", "torch", "any", "vllm", "sglang", "vidur", "llmcompass", "torch-sdpa"),
+    "hf-sdpa": ("torch-sdpa", "torch", "any", "vllm", "sglang", "vidur", "llmcompass", "torch-flash"),
+    "hf-eager": ("torch-eager", "torch", "any", "vllm", "sglang", "vidur", "llmcompass", "torch-sdpa"),
+}
+ROOFLINES = ("ideal", "survey")
+BORROWED = 0.08  # log half-width added when a fit is another framework's; run-to-run and framework noise of bf16 is 3-5 %
+
+
+def frameworks_of(engine: str) -> tuple[str, ...]:
+    """Frameworks of an engine, best first."""
+    if engine not in ENGINES:
+        raise ValueError(f"engine: {engine!r} has no kernels; known: {', '.join((*ENGINES, *ROOFLINES))}")
+    return ENGINES[engine]
+
+
+def newest(version: str) -> tuple[int, ...]:
+    """A version as numbers, for ordering."""
+    digits = "".join(c if c.isdigit() else " " for c in version).split()
+    return tuple(int(item) for item in digits)
+
+
+def choose(fits: tuple[Fit, ...], op: str, format: str, frameworks: tuple[str, ...], version: str | None) -> list[Fit]:
+    """Fits of one op and format under the best framework that has any: one per variant, the newest or the asked version.
+
+    Measured beats fitted within the same framework rank; another framework's is widened.
+    """
+    own = [fit for fit in fits if fit.op == op and fit.format == format and fit.framework in frameworks]
+    if version is not None:
+        named = [fit for fit in own if fit.version == version]
+        own = named or own
+    if not own:
+        return []
+    measured = [fit for fit in own if fit.source == "measured"]
+    pool = measured or own
+    best = min(frameworks.index(fit.framework) for fit in pool)
+    pool = [fit for fit in pool if frameworks.index(fit.framework) == best]
+    variants: dict[str, Fit] = {}
+    for fit in pool:
+        held = variants.get(fit.variant)
+        if held is None or newest(fit.version) > newest(held.version):
+            variants[fit.variant] = fit
+    chosen = [variants[key] for key in sorted(variants)]
+    if best > 0 and frameworks[best] != "any":
+        chosen = [replace(fit, bands=fit.bands.widened(BORROWED)) for fit in chosen]
+    return chosen

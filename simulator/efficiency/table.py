@@ -1,0 +1,99 @@
+"""An efficiency table: what the parametric form leaves out (which kernel the library picks), on a coarse grid.
+
+It multiplies the parametric time by exp(correction). Inside its hull the correction is interpolated linearly in log2 of
+the shape; outside it fades to nothing within `FADE` octaves, so that far away the physical form stands alone. Being a
+function of the shape only, it leaves the response to hardware figures monotone.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.quantity import Numeric, exp, log2
+
+FADE = 1.5
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """axes: names of the shape's figures; knots: their log2, ascending; values: log corrections [knots of axis 1, ...]."""
+
+    axes: tuple[str, ...]
+    knots: tuple[tuple[float, ...], ...]
+    values: NDArray[np.float64]
+    nested: Any
+
+    def factor(self, *coordinates: Numeric) -> Numeric:
+        """Multiplier of the parametric time at these figures (in the order of `axes`)."""
+        if any(isinstance(item, np.ndarray) for item in coordinates):
+            return self._array(coordinates)
+        return exp(self._scalar([log2(item) if item > 0.0 else -10.0 for item in coordinates]))
+
+    def _scalar(self, points: Sequence[Any]) -> float:
+        weight = 1.0
+        places: list[tuple[int, float]] = []
+        for x, knots in zip(points, self.knots, strict=True):
+            if x <= knots[0]:
+                weight *= max(0.0, 1.0 - (knots[0] - x) / FADE)
+                places.append((0, 0.0))
+            elif x >= knots[-1]:
+                weight *= max(0.0, 1.0 - (x - knots[-1]) / FADE)
+                places.append((len(knots) - 2, 1.0))
+            else:
+                i = bisect_right(knots, x) - 1
+                places.append((i, (x - knots[i]) / (knots[i + 1] - knots[i])))
+        if weight == 0.0:
+            return 0.0
+        if len(places) == 2:
+            (i, u), (j, v) = places
+            a, b = self.nested[i], self.nested[i + 1]
+            return weight * ((1.0 - u) * ((1.0 - v) * a[j] + v * a[j + 1]) + u * ((1.0 - v) * b[j] + v * b[j + 1]))
+        (i, u), (j, v), (l, w) = places
+        total = 0.0
+        for plane, s in ((self.nested[i], 1.0 - u), (self.nested[i + 1], u)):
+            if s:
+                a, b = plane[j], plane[j + 1]
+                total += s * ((1.0 - v) * ((1.0 - w) * a[l] + w * a[l + 1]) + v * ((1.0 - w) * b[l] + w * b[l + 1]))
+        return weight * total
+
+    def _array(self, coordinates: Sequence[Numeric]) -> NDArray[np.float64]:
+        points = np.broadcast_arrays(*[np.log2(np.maximum(item, 1e-3)) for item in coordinates])
+        shape = points[0].shape
+        weight = np.ones(shape)
+        places: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        for x, knots in zip(points, self.knots, strict=True):
+            grid = np.asarray(knots)
+            outside = np.maximum(grid[0] - x, 0.0) + np.maximum(x - grid[-1], 0.0)
+            weight = weight * np.maximum(0.0, 1.0 - outside / FADE)
+            held = np.clip(x, grid[0], grid[-1])
+            i = np.clip(np.searchsorted(grid, held, side="right") - 1, 0, len(grid) - 2)
+            places.append((i, (held - grid[i]) / (grid[i + 1] - grid[i])))
+        total = np.zeros(shape)
+        for corner in product((0, 1), repeat=len(places)):
+            share = np.ones(shape)
+            for bit, (_, u) in zip(corner, places, strict=True):
+                share = share * (u if bit else 1.0 - u)
+            total = total + share * self.values[tuple(i + bit for bit, (i, _) in zip(corner, places, strict=True))]
+        return np.exp(weight * total)
+
+
+def table_of(axes: Sequence[str], knots: Sequence[Sequence[float]], values: NDArray[np.float64]) -> Table:
+    """A table of 2 or 3 axes, checked."""
+    if len(axes) not in (2, 3) or len(axes) != len(knots) or values.ndim != len(axes):
+        raise ValueError(f"table: {len(axes)} axes, {len(knots)} knot lists and {values.ndim} dimensions must agree (2 or 3)")
+    if tuple(len(item) for item in knots) != values.shape:
+        raise ValueError(f"table: values have shape {values.shape}, knots ask for {tuple(len(item) for item in knots)}")
+    for name, item in zip(axes, knots, strict=True):
+        if len(item) < 2 or any(b <= a for a, b in pairwise(item)):
+            raise ValueError(f"table: knots of {name} must be at least two and ascending")
+    if not np.all(np.isfinite(values)):
+        raise ValueError("table: values must be finite")
+    return Table(tuple(axes), tuple(tuple(float(x) for x in item) for item in knots), values, values.tolist())
