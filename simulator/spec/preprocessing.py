@@ -41,11 +41,12 @@ class VideoSampling(Spec):
 
     A clip given as a number of frames is taken as sampled; one given as duration and frame rate is sampled here.
     fps: frames taken per second [1/s] (0: `max_frames` spread evenly over the clip). min_frames, max_frames: bounds.
-    temporal_patch: frames that share one patch grid (the last frame is repeated to fill one). size: side of a
-    resized frame [pixel] (0: as `fixed` pictures, tiles or native resolution have it). tokens: visual tokens per frame after
-    pooling (0: as a picture's crop has). newline: learned separator per frame or per clip. min_pixels, max_pixels: bounds of one
-    frame for native resolution [pixel]. total_pixels: bound of all sampled frames together, counted after the temporal
-    merge rule of the checkpoint [pixel] (0: none). min_total_pixels: its lower end.
+    rounding: of duration x fps. temporal_patch: frames that share one patch grid; an incomplete last group is filled by
+    repeating the last frame, or cut off while sampling (`cut_partial`). size: side of a resized frame [pixel] (0: as
+    pictures have it). tokens: visual tokens per frame (or frame group) after pooling (0: as a picture's crop has).
+    newline: learned separators: one per frame, or one per clip. min_pixels, max_pixels: bounds of one frame for native
+    resolution [pixel]. total_pixels: bound of all frames together [pixel] (0: none). With `volume` all frames are
+    resized to keep frames x height x width within min_pixels..max_pixels instead.
     """
 
     fps: float = Field(default=0.0, ge=0.0, le=240.0)
@@ -54,11 +55,13 @@ class VideoSampling(Spec):
     temporal_patch: PositiveInt = 1
     size: int = Field(default=0, ge=0)
     tokens: int = Field(default=0, ge=0)
+    rounding: Literal["floor", "round"] = "floor"
+    cut_partial: bool = False
     newline: Literal["none", "frame", "clip"] = "none"
     min_pixels: int = Field(default=0, ge=0)
     max_pixels: int = Field(default=0, ge=0)
     total_pixels: int = Field(default=0, ge=0)
-    min_total_pixels: int = Field(default=0, ge=0)
+    volume: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> VideoSampling:
@@ -71,13 +74,15 @@ class Fixed(Spec):
     """Every picture is resized (and cropped) to size x size: always `tokens` visual tokens.
 
     tokens: after the projector (queries of a resampler, pooled patches, or the patches themselves). Class tokens of the
-    encoder belong to the vision spec.
+    encoder belong to the vision spec. center_crop: the shorter edge is resized to `size` and the rest cut off (CLIP);
+    no effect on tokens, but on the host's work.
     """
 
     kind: Literal["fixed"] = "fixed"
     size: PositiveInt
     patch: PositiveInt
     tokens: PositiveInt
+    center_crop: bool = False
     video: VideoSampling | None = None
 
 
@@ -142,12 +147,11 @@ class LongestEdgeSplit(Spec):
     plus a global view of tile x tile. `split` false gives the global view only (video frames)."""
 
     kind: Literal["longest_edge_split"] = "longest_edge_split"
-    longest_edge: PositiveInt
+    longest_edge: int = Field(gt=0, le=4096)
     tile: PositiveInt
     patch: PositiveInt
     tokens: PositiveInt
     split: bool = True
-    max_edge: PositiveInt = 4096
     video: VideoSampling | None = None
 
 
@@ -189,7 +193,7 @@ class CandidateTiles(Spec):
     """DeepSeek-VL2 and DeepSeek-OCR: a global view, then tiles, in rows that end in a learned newline, and one separator.
 
     rule: `least_waste` chooses the canvas with most effective pixels, then least waste (DeepSeek-VL2); `nearest_ratio` chooses as
-    InternVL does (DeepSeek-OCR), and pictures not larger than one tile have no tiles. side: rows of visual tokens of one tile.
+    InternVL does (DeepSeek-OCR), and pictures not larger than one tile have no tiles; `global_only` never tiles. side: rows of visual tokens of one tile.
     global_size, global_side: the same for the global view (0: as a tile). max_pictures_tiled: with more pictures
     than this in a request nothing is tiled (0: no such rule).
     """
@@ -198,7 +202,7 @@ class CandidateTiles(Spec):
     tile: PositiveInt
     patch: PositiveInt
     side: PositiveInt
-    rule: Literal["least_waste", "nearest_ratio"] = "least_waste"
+    rule: Literal["least_waste", "nearest_ratio", "global_only"] = "least_waste"
     min_tiles: PositiveInt = 1
     max_tiles: PositiveInt = 9
     global_size: int = Field(default=0, ge=0)
