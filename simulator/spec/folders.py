@@ -1,4 +1,4 @@
-"""Where the shipped data lies: in a checkout beside the package, in a wheel inside it, or where `LVLM_SIM_DATA` says."""
+"""Where the shipped data lies: beside the package in a checkout, inside it in a wheel, or where `LVLM_SIM_DATA` is."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _resolve(kind: str, override: str) -> Path:
     if override:
         folder = Path(override) / kind
         if not folder.is_dir():
-            raise SpecError(f"{VARIABLE}: {override!r} has no folder {kind!r}; set it to a folder that has, or unset it")
+            raise SpecError(f"{VARIABLE}: {override!r} has no folder {kind!r}; name one that has, or unset it")
         return folder
     inside, beside = PACKAGE / "_data" / kind, PACKAGE.parent / kind
     if inside.is_dir():  # an installed wheel; its neighbours in site-packages are strangers

@@ -27,7 +27,7 @@ def load_hardware(name_or_path: str | Path) -> Device:
         try:
             stamp = path.stat().st_mtime_ns
         except (OSError, ValueError):
-            raise SpecError(f"hardware: {text!r} is no file that can be read; give a profile's path or a name") from None
+            raise SpecError(f"hardware: {text!r} is no file that can be read; give a path or a name") from None
         return _read(path, stamp)
     return _named(text, data_folder("hardware_profiles"))
 

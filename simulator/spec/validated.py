@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validated(model: type[Model], data: object, where: str) -> Model:
-    """`data` as a `model`; a `SpecError` names the field path, the value and what is accepted. `where` names the file."""
+    """`data` as a `model`; a `SpecError` names `where` it is from, the field, the value and what is accepted."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -27,7 +27,9 @@ def validated(model: type[Model], data: object, where: str) -> Model:
 def one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """The first problem of a validation error as one line, and how many more there are."""
     problems = error.errors(include_url=False, include_context=True)
-    first, more = problems[0], len(problems) - 1
+    # An unknown field goes first: a misspelt name is why another one "is missing".
+    first = next((item for item in problems if item["type"] == "extra_forbidden"), problems[0])
+    more = len(problems) - 1
     location = first["loc"]
     path = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
