@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.spec import folders
 from simulator.spec.folders import data_folder
 from simulator.spec.hardware import Device, Figure, Link
 from simulator.spec.load_hardware import hardware_names, load_hardware
@@ -311,6 +312,21 @@ def test_data_folder_override(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert hardware_names() == NAMES
 
 
+def test_data_folder_in_a_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In site-packages a neighbour called `models` belongs to somebody else."""
+    package = tmp_path / "simulator"
+    (tmp_path / "models").mkdir()
+    (package / "_data" / "models").mkdir(parents=True)
+    monkeypatch.setattr(folders, "PACKAGE", package)
+    folders.resolve.cache_clear()
+    assert data_folder("models") == package / "_data" / "models"
+    with pytest.raises(SpecError, match="hardware_profiles: no such data folder"):
+        data_folder("hardware_profiles")
+    monkeypatch.undo()
+    folders.resolve.cache_clear()
+    assert hardware_names() == NAMES
+
+
 # --- YAML -------------------------------------------------------------------------------------------------------------
 
 
@@ -342,6 +358,19 @@ def test_bad_yaml_is_one_line(text: str, part: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_yaml(text, "t")
     assert part in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_deep_and_exploding_yaml() -> None:
+    for text in ("a: " + "[" * 100_000, "a: " + "{a: " * 5_000, "- " * 5_000 + "a", "? " * 5_000 + "a"):
+        with pytest.raises(SpecError, match="nested more than"):
+            parse_yaml(text, "t")
+    laughs = "a0: &a0 [1, 1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)) + "sms: *a59\n"
+    with pytest.raises(SpecError) as caught:
+        validated(Device, parse_yaml(laughs, "t"), "t")
+    assert len(str(caught.value)) < 1000
+    good = read_yaml(data_folder("hardware_profiles") / "l4.yaml")
+    with pytest.raises(SpecError, match="sms"):
+        validated(Device, good | {"sms": parse_yaml(laughs, "t")["sms"]}, "t")
 
 
 def test_yaml_file_that_is_not_text(tmp_path: Path) -> None:

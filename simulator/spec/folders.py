@@ -18,11 +18,12 @@ def data_folder(kind: str) -> Path:
     `LVLM_SIM_DATA` names a folder that holds them all and, where set, is the only one looked at. Otherwise the
     copy inside an installed wheel, or (in a checkout, which has no such copy) the folder beside the package.
     """
-    return _resolve(kind, os.environ.get(VARIABLE, ""))
+    return resolve(kind, os.environ.get(VARIABLE, ""))
 
 
 @lru_cache(maxsize=64)
-def _resolve(kind: str, override: str) -> Path:
+def resolve(kind: str, override: str) -> Path:
+    """`data_folder` with the variable's value given; cached."""
     if override:
         folder = Path(override) / kind
         if not folder.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import types
 import typing
 from typing import Any, TypeVar
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from simulator.spec.source import SpecError
 
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 60, 60
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -57,7 +60,7 @@ def _accepted(name: str, fields: tuple[str, ...]) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = _REPR.repr(value)  # bounded in depth: aliases let a short YAML text hold a huge value
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

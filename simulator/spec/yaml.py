@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -17,6 +17,8 @@ from simulator.spec.source import SpecError
 
 # libyaml where PyYAML was built with it (ten times faster), else the same loader in Python.
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_DEPTH = 40
 
 _BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _INT = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$")
@@ -39,7 +41,8 @@ class _Loader(_Base):
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+        parent: Any = super()
+        return parent.construct_mapping(node, deep=deep)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -68,6 +71,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """The mapping in a YAML text; `where` names the text in error messages."""
     try:
+        _refuse_depth(text, where)
         data = yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -83,5 +87,21 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     return data  # pyright: ignore[reportUnknownVariableType]
 
 
+def _refuse_depth(text: str, where: str) -> None:
+    """libyaml recurses per level in C and takes the process with it; so count levels first, without recursion."""
+    if sum(text.count(opener) for opener in ("[", "{", "- ", "? ", ": ")) <= _DEPTH:
+        return
+    depth, untyped = 0, cast("Any", yaml)
+    for event in untyped.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEPTH:
+            raise SpecError(f"{where}:{event.start_mark.line + 1}: nested more than {_DEPTH} levels deep")
+
+
 def _kind(data: object) -> str:
-    return "nothing" if data is None else {list: "a list", str: "plain text"}.get(type(data), repr(data)[:40])
+    if data is None:
+        return "nothing"
+    return "a list" if isinstance(data, list) else "plain text" if isinstance(data, str) else repr(data)[:40]
