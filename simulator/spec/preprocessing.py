@@ -132,8 +132,9 @@ class GridPinpoints(Spec):
 class DynamicTiles(Spec):
     """InternVL: the grid of min_tiles..max_tiles square tiles whose aspect ratio is nearest, plus a thumbnail.
 
-    On equal distance the grid with more tiles wins if the picture has more than half of its pixels. thumbnail: an extra tile when there
-    is more than one. tokens: per tile.
+    On equal distance the grid with more tiles wins if the picture has more than half of its pixels. thumbnail: an extra
+    tile when there is more than one. tokens: per tile. scales: further square views (tiles per side) that are encoded too
+    and whose features join those of the tiles without adding tokens (NVILA's dynamic S2 has 1 and 2).
     """
 
     kind: Literal["dynamic_tiles"] = "dynamic_tiles"
@@ -143,6 +144,7 @@ class DynamicTiles(Spec):
     min_tiles: PositiveInt = 1
     max_tiles: PositiveInt = 12
     thumbnail: bool = True
+    scales: tuple[PositiveInt, ...] = ()
     video: VideoSampling | None = None
 
 

@@ -1,0 +1,126 @@
+"""Pictures and videos to crops of patches and visual tokens, exactly as each checkpoint's published preprocessing does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from simulator.build.pixels import native, tiles
+from simulator.build.pixels.clips import sampled as sampled
+from simulator.build.pixels.clips import view_of_clip
+from simulator.build.pixels.view import View
+from simulator.program import Grid, VisualInput
+from simulator.quantity import Numeric, is_array, where
+from simulator.spec.preprocessing import (
+    CandidateTiles,
+    CanvasTiles,
+    DynamicHd,
+    DynamicTiles,
+    Fixed,
+    GridPinpoints,
+    LongestEdge,
+    LongestEdgeSplit,
+    Native,
+    PanAndScan,
+    PatchLimit,
+    Preprocessing,
+)
+from simulator.spec.workload import Clip, Picture
+
+
+def visual_input(scheme: Preprocessing, pictures: Sequence[Picture], clips: Sequence[Clip] = ()) -> VisualInput:
+    """What the encoder and the language model see of one request's pictures and clips.
+
+    Sizes and counts may be arrays that broadcast. Equal crops share a `Grid`. Raises SpecError where the model's own
+    processor refuses a picture, or where the model takes no video.
+    """
+    together: Numeric = 0.0
+    for picture in pictures:
+        together = together + picture.count
+    grids: list[Grid] = []
+    separators: Numeric = 0.0
+    files: Numeric = 0.0
+    source: Numeric = 0.0
+    resized: Numeric = 0.0
+    images: Numeric = 0.0
+    for picture in pictures:
+        count = picture.count
+        view = _view(scheme, picture.width, picture.height, _alone(scheme, together))
+        grids += [_times(grid, count) for grid in view.grids]
+        separators, resized = separators + count * view.separators, resized + count * view.resized
+        images, files = images + count * view.blocks, files + count
+        source = source + count * picture.width * picture.height
+    for clip in clips:
+        view, frames = view_of_clip(scheme, clip)
+        grids += view.grids
+        separators, resized, files = separators + view.separators, resized + view.resized, files + 1.0
+        images, source = images + view.blocks, source + frames * clip.width * clip.height
+    return VisualInput(_merged(grids), separators, files, source, resized, images)
+
+
+def _view(scheme: Preprocessing, width: Numeric, height: Numeric, alone: Numeric) -> View:
+    """The crops of one picture; remembered for plain numbers."""
+    if is_array(width, height, alone):
+        return _computed(scheme, width, height, alone)
+    return _remembered(scheme, width, height, alone)
+
+
+def _computed(scheme: Preprocessing, width: Numeric, height: Numeric, alone: Numeric) -> View:
+    match scheme:
+        case Fixed():
+            return tiles.fixed(scheme, width, height)
+        case PanAndScan():
+            return tiles.pan_and_scan(scheme, width, height)
+        case GridPinpoints():
+            return tiles.grid_pinpoints(scheme, width, height, alone)
+        case DynamicTiles():
+            return tiles.dynamic_tiles(scheme, width, height)
+        case LongestEdgeSplit():
+            return tiles.longest_edge_split(scheme, width, height)
+        case CanvasTiles():
+            return tiles.canvas_tiles(scheme, width, height)
+        case DynamicHd():
+            return tiles.dynamic_hd(scheme, width, height)
+        case CandidateTiles():
+            return tiles.candidate_tiles(scheme, width, height, alone)
+        case Native():
+            return native.native(scheme, width, height)
+        case LongestEdge():
+            return native.longest_edge(scheme, width, height)
+        case PatchLimit():
+            return native.patch_limit(scheme, width, height)
+        case _:
+            return tiles.slices(scheme, width, height)
+
+
+_remembered = lru_cache(maxsize=4096)(_computed)
+
+
+def _alone(scheme: Preprocessing, together: Numeric) -> Numeric:
+    """1 where this many pictures in one request are few enough to be cut into tiles, else 0."""
+    if isinstance(scheme, GridPinpoints) and scheme.single_picture_only:
+        return where(together > 1.0, 0.0, 1.0)
+    if isinstance(scheme, CandidateTiles) and scheme.max_pictures_tiled:
+        return where(together > scheme.max_pictures_tiled, 0.0, 1.0)
+    return 1.0
+
+
+def _times(grid: Grid, count: Numeric) -> Grid:
+    return Grid(grid.crops * count, grid.height, grid.width, grid.tokens, grid.pixels)
+
+
+def _merged(grids: Iterable[Grid]) -> tuple[Grid, ...]:
+    """Equal crops put together; grids that are empty for certain left out."""
+    out: dict[object, Grid] = {}
+    for index, grid in enumerate(grids):
+        plain = not is_array(grid.crops, grid.height, grid.width, grid.tokens, grid.pixels)
+        if plain and grid.crops == 0.0:
+            continue
+        key: object = (grid.height, grid.width, grid.tokens, grid.pixels) if plain else index
+        known = out.get(key)
+        out[key] = grid if known is None else Grid(known.crops + grid.crops, *_shape(known))
+    return tuple(out.values())
+
+
+def _shape(grid: Grid) -> tuple[Numeric, Numeric, Numeric, Numeric]:
+    return grid.height, grid.width, grid.tokens, grid.pixels
