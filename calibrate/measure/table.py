@@ -29,7 +29,8 @@ class Table:
     """``<family>.csv`` with ``key columns + RESULT_COLUMNS``, and ``<family>.raw.jsonl.gz`` with every sample.
 
     Opening repairs what a kill left behind: a last CSV line without its newline and a raw member without its end are
-    cut off. ``done`` holds the ``case`` column of every complete row.
+    cut off. ``done`` holds the ``case`` column of every complete row; inconclusive ones are not done, and may be written
+    again: the last row of a case counts.
     """
 
     def __init__(self, folder: Path, family: str, key_columns: Sequence[str]) -> None:
@@ -53,7 +54,8 @@ class Table:
         if whole != text:
             with self.path.open("r+b") as file:
                 file.truncate(len(whole.encode("utf-8")))
-        self.done = {row["case"] for row in csv.DictReader(io.StringIO(whole)) if row["case"]}
+        last = {row["case"]: row["status"] for row in csv.DictReader(io.StringIO(whole)) if row["case"]}
+        self.done = {case for case, status in last.items() if status != "inconclusive"}
         if self.raw_path.exists():
             with self.raw_path.open("r+b") as file:
                 file.truncate(whole_members(file.read()))
@@ -82,13 +84,17 @@ def whole_members(data: bytes) -> int:
     position = 0
     while position < len(data):
         reader = zlib.decompressobj(wbits=31)
-        try:
-            reader.decompress(data[position:])
-        except zlib.error:
-            return position
-        if not reader.eof:
-            return position
-        position = len(data) - len(reader.unused_data)
+        cursor = position
+        while not reader.eof:
+            chunk = data[cursor : cursor + 65536]
+            if not chunk:
+                return position
+            try:
+                reader.decompress(chunk)
+            except zlib.error:
+                return position
+            cursor += len(chunk)
+        position = cursor - len(reader.unused_data)
     return position
 
 

@@ -1,0 +1,265 @@
+"""Clocks: how a case's calls become samples. Device events and graph replay on CUDA; a bracketed wall clock on CPU."""
+
+from __future__ import annotations
+
+import abc
+import math
+import time
+from collections.abc import Sequence
+from typing import final
+
+import torch
+
+from calibrate.measure.case import Call, Prepared
+from calibrate.measure.device import Device
+from calibrate.measure.statistics import Sample
+
+BLOCK_SECONDS_CUDA = 400e-6
+BLOCK_SECONDS_CPU = 500e-6
+BURST = 1.3
+FEWEST_KEPT = 3
+LONGEST_WAIT_S = 1.5
+
+
+class AbstractClock(abc.ABC):
+    """Times prepared calls until enough samples are in or the deadline passes."""
+
+    primary: str
+
+    @abc.abstractmethod
+    def take(self, prepared: Prepared, wanted: int, seconds: float, deadline: float) -> tuple[str, list[Sample]]:
+        """Name of the timer used, and samples of seconds per call; stops at ``deadline`` (time.monotonic)."""
+
+    @abc.abstractmethod
+    def keep(self, samples: Sequence[Sample]) -> list[float]:
+        """Seconds of the samples that were not disturbed."""
+
+    @abc.abstractmethod
+    def report(self) -> dict[str, float | int | bool]:
+        """What meta.yaml says of the run's noise."""
+
+
+@final
+class CudaClock(AbstractClock):
+    """Several calls in one CUDA graph between two events; without a graph where capture fails, and the timer says so.
+
+    A graph holds at least one round of the rotating buffers and lasts at least 0.4 ms, so that the events' resolution
+    and the replay's own start do not show.
+    """
+
+    primary = "median"
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def _events(self, run: Call) -> float:
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        run()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) * 1e-3
+
+    def take(self, prepared: Prepared, wanted: int, seconds: float, deadline: float) -> tuple[str, list[Sample]]:
+        calls = prepared.calls
+        for call in calls[:2]:
+            call()
+        torch.cuda.synchronize()
+        one = max(self._events(calls[-1]), 1e-6)
+        rounds = 1 if prepared.single else max(1, math.ceil(BLOCK_SECONDS_CUDA / (one * len(calls))))
+        sequence = (calls * rounds)[: max(len(calls), 256)] if not prepared.single else calls[:1]
+        run, timer = self._capture(sequence) if prepared.graph else (_in_turn(sequence), "events")
+        if prepared.reset is not None:
+            prepared.reset()
+        run()
+        torch.cuda.synchronize()
+        samples: list[Sample] = []
+        stop = min(deadline, time.monotonic() + seconds)
+        while len(samples) < wanted and (time.monotonic() < stop or len(samples) < FEWEST_KEPT):
+            if time.monotonic() >= deadline:
+                break
+            if prepared.reset is not None:
+                prepared.reset()
+            samples.append(Sample(self._events(run) / len(sequence)))
+        return timer, samples
+
+    def _capture(self, sequence: Sequence[Call]) -> tuple[Call, str]:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                sequence[0]()
+            torch.cuda.current_stream().wait_stream(side)
+            with torch.cuda.graph(graph):
+                for call in sequence:
+                    call()
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            torch.cuda.synchronize()
+            return _in_turn(sequence), "events"
+        return graph.replay, "graph"
+
+    def keep(self, samples: Sequence[Sample]) -> list[float]:
+        return [sample.seconds for sample in samples]
+
+    def report(self) -> dict[str, float | int | bool]:
+        return {"inconclusive": False}
+
+
+@final
+class CpuClock(AbstractClock):
+    """Wall clock with a yardstick on both sides of every sample: a reference GEMM and a copy of cold memory.
+
+    Samples whose neighbours were more than 1.3 times slower than the yardstick's own 20th percentile were taken in a
+    burst of somebody else's work and are dropped. The copy also evicts the cache before a cold sample. While a burst
+    lasts, sampling waits (up to 1.5 s per case). ``baseline`` is what earlier runs into the same folder read (GEMM and
+    copy [s]): a run that lies in one long burst does not take that for calm.
+    """
+
+    primary = "p20"
+
+    def __init__(self, device: Device, baseline: tuple[float, float] = (math.inf, math.inf)) -> None:
+        self.device = device
+        self.baseline = baseline
+        generator = torch.Generator().manual_seed(1)
+        self.left = torch.randn(224, 224, generator=generator)
+        self.right = torch.randn(224, 224, generator=generator)
+        size = 2**20
+        self.source = torch.randn(max(4, 2 * device.cache_bytes // (4 * size)) * size, generator=generator)
+        self.target = torch.empty(size)
+        self.blocks = self.source.numel() // size
+        self.turn = 0
+        self.gemm_seconds: list[float] = []
+        self.copy_seconds: list[float] = []
+        self.taken = 0
+        self.kept = 0
+        for _ in range(40):
+            self.record(self.yardstick())
+
+    def record(self, reading: tuple[float, float]) -> None:
+        """Count a reading towards the yardsticks' percentiles."""
+        self.gemm_seconds.append(reading[0])
+        self.copy_seconds.append(reading[1])
+
+    def limits(self) -> tuple[float, float]:
+        """Slowest readings [s] of GEMM and copy that still count as calm."""
+        gemm = min(percentile20(self.gemm_seconds), self.baseline[0])
+        copy = min(percentile20(self.copy_seconds), self.baseline[1])
+        return BURST * gemm, BURST * copy
+
+    def calm(self, until: float) -> tuple[float, float]:
+        """Read the yardsticks until they are calm or ``until`` (time.monotonic) has passed."""
+        gemm_limit, copy_limit = self.limits()
+        while True:
+            reading = self.yardstick()
+            if (reading[0] <= gemm_limit and reading[1] <= copy_limit) or time.monotonic() >= until:
+                self.record(reading)
+                return reading
+
+    def _product(self) -> float:
+        started = time.perf_counter()
+        torch.mm(self.left, self.right)
+        return time.perf_counter() - started
+
+    def _copy(self) -> float:
+        size = self.target.numel()
+        block = self.source[self.turn * size : (self.turn + 1) * size]
+        self.turn = (self.turn + 1) % self.blocks
+        started = time.perf_counter()
+        self.target.copy_(block)
+        return time.perf_counter() - started
+
+    def yardstick(self) -> tuple[float, float]:
+        """Read both yardsticks: a 224^3 float32 GEMM [s] and a copy of 4 MiB not touched lately [s].
+
+        The first of each is not timed, so that what ran before does not show; the reading is the least of the next
+        few, so that a burst shows only if it lasted.
+        """
+        self._copy()
+        self._product()
+        reading = min(self._product() for _ in range(3)), min(self._copy() for _ in range(2))
+        return reading
+
+    def take(self, prepared: Prepared, wanted: int, seconds: float, deadline: float) -> tuple[str, list[Sample]]:
+        calls = prepared.calls
+        started = time.perf_counter()
+        calls[0]()
+        if prepared.reset is not None:
+            prepared.reset()
+        one = time.perf_counter() - started
+        if one < 0.05:
+            started = time.perf_counter()
+            calls[-1]()
+            one = time.perf_counter() - started
+        inner = 1 if prepared.single else max(1, min(256, math.ceil(BLOCK_SECONDS_CPU / max(one, 1e-6))))
+        warm = len(calls) == 1 and not prepared.single
+        samples: list[Sample] = []
+        position = 0
+        gemm_limit, copy_limit = self.limits()
+        patience = min(deadline, time.monotonic() + LONGEST_WAIT_S)
+        before = self.calm(patience)
+        stop = min(deadline, time.monotonic() + seconds)
+        while len(samples) < wanted and (time.monotonic() < stop or len(samples) < FEWEST_KEPT):
+            if time.monotonic() + inner * one >= deadline:
+                break
+            if prepared.reset is not None:
+                prepared.reset()
+            if warm and inner > 1:
+                calls[0]()
+            block = [calls[(position + offset) % len(calls)] for offset in range(inner)]
+            position += inner
+            started = time.perf_counter()
+            for call in block:
+                call()
+            spent = (time.perf_counter() - started) / inner
+            after = self.yardstick()
+            self.record(after)
+            samples.append(Sample(spent, before[0], after[0], before[1], after[1]))
+            self.taken += 1
+            self.kept += all(r[0] <= gemm_limit and r[1] <= copy_limit for r in (before, after))
+            before = after
+            if after[0] > gemm_limit or after[1] > copy_limit:
+                waited = time.monotonic()
+                before = self.calm(patience)
+                stop += time.monotonic() - waited
+        return "host", samples
+
+    def keep(self, samples: Sequence[Sample]) -> list[float]:
+        gemm_limit, copy_limit = self.limits()
+        kept = [
+            sample.seconds
+            for sample in samples
+            if max(sample.gemm_before, sample.gemm_after) <= gemm_limit
+            and max(sample.copy_before, sample.copy_after) <= copy_limit
+        ]
+        return kept
+
+    def report(self) -> dict[str, float | int | bool]:
+        share = self.kept / self.taken if self.taken else 0.0
+        return {
+            "kept_share": round(share, 4),
+            "inconclusive": share < 0.5,
+            "reference_gemm_p20_s": percentile20(self.gemm_seconds),
+            "reference_copy_p20_s": percentile20(self.copy_seconds),
+            "reference_readings": len(self.gemm_seconds),
+        }
+
+
+def percentile20(values: Sequence[float]) -> float:
+    """20th percentile of a list, nearest rank from below."""
+    return sorted(values)[int(0.2 * (len(values) - 1))]
+
+
+def _in_turn(sequence: Sequence[Call]) -> Call:
+    def run() -> None:
+        for call in sequence:
+            call()
+
+    return run
+
+
+def clock_for(device: Device, baseline: tuple[float, float] = (math.inf, math.inf)) -> AbstractClock:
+    """The clock of a device; ``baseline`` as in CpuClock."""
+    return CudaClock(device) if device.is_cuda else CpuClock(device, baseline)
