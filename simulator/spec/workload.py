@@ -113,8 +113,8 @@ class Video(Spec):
 class Workload(Spec):
     """One request, `batch` times at once.
 
-    text_tokens: prompt tokens besides the visual ones (markers such as <img> included). output_tokens: generated. processor: whether the
-    host uses the checkpoint's fast (torchvision) or slow (Pillow and NumPy) image processor. preprocess: whether the host's share counts.
+    text_tokens: prompt tokens besides the visual ones (markers such as <img> included). output_tokens: generated.
+    processor: whether the host uses the checkpoint's fast (torchvision) or slow (Pillow and NumPy) image processor.
     """
 
     images: tuple[Image, ...] = ()
@@ -123,7 +123,6 @@ class Workload(Spec):
     output_tokens: int = Field(default=256, ge=1, le=MAX_TOKENS)
     batch: int = Field(default=1, ge=1, le=MAX_FRAMES)
     processor: Literal["fast", "slow"] = "fast"
-    preprocess: bool = True
 
     @model_validator(mode="after")
     def _not_empty(self) -> Workload:

@@ -200,8 +200,9 @@ def slices(scheme: Slices, width: Numeric, height: Numeric) -> View:
     for c, r in tile_grids(2, scheme.max_slices):
         error = abs(log_ratio - log(c / r))
         better = (abs(wanted - c * r) <= 1.0) & (wanted > 1.0) & (error < least)
-        columns, rows = where(better, float(c), columns), where(better, float(r), rows)
-        least = where(better, error, least)
+        if some(better):
+            columns, rows = where(better, float(c), columns), where(better, float(r), rows)
+            least = where(better, error, least)
     sliced = columns > 0.0
     w, h = _fit(width, height, scheme, where(sliced, 0.0, 1.0))
     cut_w, cut_h = maximum(columns, 1.0), maximum(rows, 1.0)

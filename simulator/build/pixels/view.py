@@ -80,8 +80,8 @@ def nearest_ratio(grids: Sequence[tuple[int, int]], tile: float, width: Numeric,
     for index, (columns, rows) in enumerate(grids):
         distance = abs(ratio - columns / rows)
         better = (distance < least) | ((distance == least) & (area > half * columns * rows))
-        best = where(better, float(index), best)
-        least = minimum(distance, least)
+        if some(better):
+            best, least = where(better, float(index), best), minimum(distance, least)
     return best
 
 
@@ -97,9 +97,9 @@ def least_waste(canvases: Sequence[tuple[int, int]], width: Numeric, height: Num
         kept = minimum(floor(width * scale) * floor(height * scale), area)
         waste = tall * wide - kept
         better = (kept > most) | ((kept == most) & (waste < least))
-        best = where(better, float(index), best)
-        least = where(better, waste, least)
-        most = maximum(kept, most)
+        if some(better):
+            best, least = where(better, float(index), best), where(better, waste, least)
+            most = maximum(kept, most)
     return best
 
 
@@ -119,7 +119,7 @@ def largest_scale(
             was_down = chosen < 1.0
             closer = ((scale >= 1.0) & (was_down | (scale < chosen))) | ((scale < 1.0) & was_down & (scale > chosen))
         better = closer | ((scale == chosen) & (columns * rows < area))
-        best = where(better, float(index), best)
-        chosen = where(better, scale, chosen)
-        area = where(better, float(columns * rows), area)
+        if some(better):
+            best, chosen = where(better, float(index), best), where(better, scale, chosen)
+            area = where(better, float(columns * rows), area)
     return best
