@@ -28,8 +28,9 @@ class Attention(AbstractOp):
     bidirectional: which prompt tokens see each other both ways: `none`, each of `images` equal blocks of visual tokens,
     or the whole `prompt` (prefix-LM). visual, text: share of those rows that query. visible_visual, visible_text: share
     of those keys that exist for this layer. density: share of the pairs really computed (sparse attention); `reuse`:
-    share of the KV really read. k_bits, v_bits: stored width [bit per element, metadata included]. shared: K and V are one latent
-    (MLA absorbed: read once).
+    share of the KV really read. k_bits, v_bits: stored width [bit per element, metadata included], but the newest `residual` tokens
+    have `full_bits`. padding: longest over mean of ragged heads, where the kernel pads. shared: K and V are one latent
+    (MLA absorbed: read once). materialised: the score map is written out, because a technique wants to read it.
     """
 
     name: str
@@ -40,7 +41,6 @@ class Attention(AbstractOp):
     mask: Mask
     window: Numeric = 0.0
     bidirectional: Literal["none", "images", "prompt"] = "none"
-    images: Numeric = 1.0
     format: str = "bf16"
     visual: Numeric = 1.0
     text: Numeric = 1.0
@@ -50,8 +50,11 @@ class Attention(AbstractOp):
     reuse: Numeric = 1.0
     k_bits: Numeric = 16.0
     v_bits: Numeric = 16.0
+    residual: Numeric = 0.0
+    full_bits: float = 16.0
+    padding: Numeric = 1.0
     shared: bool = False
-    sinks: float = 0.0
+    materialised: bool = False
 
     @property
     def parameters(self) -> Numeric:
@@ -81,8 +84,8 @@ class Attention(AbstractOp):
             return pairs
         if self.bidirectional == "prompt":
             return (rows_v * self.visual + rows_t * self.text) * (start + rows_v + rows_t)
-        block = rows_v / maximum(self.images, 1.0)
-        ahead = maximum(self.images, 1.0) * maximum(block * (block - 1.0) / 2.0, 0.0)
+        block = rows_v / maximum(shape.images, 1.0)
+        ahead = maximum(shape.images, 1.0) * maximum(block * (block - 1.0) / 2.0, 0.0)
         return pairs + self.visual * ahead
 
     def _causal(self, start: Numeric, count: Numeric) -> Numeric:
@@ -110,7 +113,14 @@ class Attention(AbstractOp):
         read = self._keys_read(shape, context)
         element = self.kv_heads * (self.head_dim * self.k_bits + (0.0 if self.shared else self.value_dim * self.v_bits))
         kv = shape.batch * (read * self.reuse + (0.0 if self.mask in ("full", "grid", "cross") else fresh)) * element / 8.0
+        wider = self.head_dim * (self.full_bits - self.k_bits) + self.value_dim * (self.full_bits - self.v_bits)
+        kv = kv * self.padding + shape.batch * self.kv_heads * minimum(self.residual, read) * wider / 8.0
         activation = shape.batch * rows * self.heads * (self.head_dim + self.value_dim) * 2.0
+        keys = read * self.reuse * self.padding
+        batch, width = shape.batch, rows
+        if self.mask == "grid":  # one kernel call per window: mean rows of a window, as many as there are
+            keys = pairs / maximum(rows, 1e-9)
+            batch, width = shape.batch * rows / maximum(keys, 1e-9), keys
         return Work(
             self.name,
             _KERNEL[shape.phase],
@@ -119,7 +129,7 @@ class Attention(AbstractOp):
             0.0,
             activation,
             kv,
-            (shape.batch, self.heads, self.kv_heads, self.head_dim, rows, read),
+            (batch, self.heads, self.kv_heads, self.head_dim, width, keys),
         )
 
     def _keys_read(self, shape: Shape, context: Numeric) -> Numeric:

@@ -37,6 +37,7 @@ class Shape:
 
     batch: sequences (for an encoder: crops). query: rows computed per sequence. cached: keys per sequence that were
     there before (their K and V are not recomputed). height, width: patch grid of an encoder sequence, for windows.
+    images: equal blocks of visual tokens that see each other both ways, where the model does that.
     """
 
     phase: Phase
@@ -45,6 +46,7 @@ class Shape:
     cached: Tokens = Tokens(0.0, 0.0)
     height: Numeric = 1.0
     width: Numeric = 1.0
+    images: Numeric = 1.0
 
 
 @final

@@ -237,12 +237,23 @@ class PrefillPlan:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """Another way a request may go, with probability `weight`: instead of the main program (a router), or `additional`
+    to it (a low-resolution try that is repeated in full)."""
+
+    weight: Numeric
+    program: Program
+    additional: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Program:
     """One request (batch of equal requests) as stages to be timed.
 
     text, output: tokens per sequence. visual_keep: share of the visual tokens that reaches the LLM (what the encoder
-    side left). extra_visual: further tokens techniques insert. weight: probability of this branch.
-    uses: what fidelity needs to know about each technique. needs_query, needs_scores: facts that other parts ask for.
+    side left). host_scale: factor on the host's work. boundary_bytes: what crosses each stage boundary, where asked for.
+    branches: other ways the request may go. needs_query: the result depends on the question, so it cannot be cached.
     """
 
     batch: Numeric
@@ -255,7 +266,7 @@ class Program:
     prefill: PrefillPlan = PrefillPlan()
     decode: DecodePlan = DecodePlan()
     extras: tuple[Extra, ...] = ()
-    branches: tuple[tuple[Numeric, Program], ...] = ()
+    branches: tuple[Branch, ...] = ()
     assumptions: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     needs_query: bool = False

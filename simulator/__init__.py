@@ -1,0 +1,27 @@
+"""lvlm-simulator: what any mix of techniques costs a vision-language model on any hardware, stage by stage."""
+
+from __future__ import annotations
+
+from simulator.efficiency import kernel_seconds as kernel_seconds
+from simulator.presets import names as techniques
+from simulator.request import Estimate as Estimate
+from simulator.request import estimate as estimate
+from simulator.spec.load_hardware import load_hardware as load_hardware
+from simulator.spec.load_model import load_model as load_model
+from simulator.spec.scenario import Scenario as Scenario
+from simulator.spec.workload import Image as Image
+from simulator.spec.workload import Video as Video
+from simulator.spec.workload import Workload as Workload
+
+__all__ = [
+    "Estimate",
+    "Image",
+    "Scenario",
+    "Video",
+    "Workload",
+    "estimate",
+    "kernel_seconds",
+    "load_hardware",
+    "load_model",
+    "techniques",
+]

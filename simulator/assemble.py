@@ -1,0 +1,178 @@
+"""Scenario to case to program: names become specs, specs become numbers, and the program is put together.
+
+A `Case` is a scenario whose numbers may be arrays; `assemble` builds its program and composes the techniques into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+from simulator.build.format import in_format
+from simulator.build.language import build_decoder
+from simulator.build.pixels import visual_input
+from simulator.build.vision import build_tower
+from simulator.efficiency import kernels_for
+from simulator.presets import resolve
+from simulator.program import Program, VisualInput
+from simulator.quantity import Numeric
+from simulator.spec.deployment import Engine, Parallelism, load_engine
+from simulator.spec.hardware import Chip, ChipLink, Device
+from simulator.spec.load_hardware import load_hardware
+from simulator.spec.load_model import load_model
+from simulator.spec.model import Lvlm
+from simulator.spec.scenario import HardwareScale, Scenario
+from simulator.spec.source import SpecError
+from simulator.spec.workload import Clip, Picture
+from simulator.stage import Machine
+from simulator.technique import AbstractTechnique, Context, compose
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """A scenario in numbers; text, output, batch, sizes, hardware figures and technique knobs may be arrays."""
+
+    model: Lvlm
+    device: Device
+    chip: Chip
+    engine: Engine
+    parallel: Parallelism
+    format: str
+    pictures: tuple[Picture, ...]
+    clips: tuple[Clip, ...]
+    text: Numeric
+    output: Numeric
+    batch: Numeric
+    techniques: tuple[tuple[str, AbstractTechnique], ...]
+    preprocess: bool
+    processor: str
+    task: str
+    price: Numeric
+
+    @property
+    def machine(self) -> Machine:
+        """What the operators run on."""
+        return Machine(self.chip, kernels_for(self.device, self.engine.fits), self.engine)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Assembly:
+    """A program with what its techniques kept."""
+
+    program: Program
+    uses: list[tuple[str, AbstractTechnique, Numeric]]
+
+
+def case_of(scenario: Scenario) -> Case:
+    """Names looked up, techniques resolved; raises SpecError in one line."""
+    device = load_hardware(scenario.hardware) if isinstance(scenario.hardware, str) else scenario.hardware
+    model = load_model(scenario.model) if isinstance(scenario.model, str) else scenario.model
+    engine = load_engine(scenario.engine)
+    work = scenario.workload
+    if scenario.format not in engine.formats:
+        raise SpecError(f"format: {scenario.format!r} is not one {engine.name} multiplies in: {', '.join(engine.formats)}")
+    if model.vision is None and (work.images or work.videos):
+        raise SpecError(f"workload.images: {model.name} is a text-only model; leave pictures and videos out")
+    return Case(
+        model=model,
+        device=device,
+        chip=scaled(device.chip, scenario.scale),
+        engine=engine,
+        parallel=scenario.parallel,
+        format=scenario.format,
+        pictures=work.pictures(),
+        clips=work.clips(),
+        text=float(work.text_tokens),
+        output=float(work.output_tokens),
+        batch=float(work.batch),
+        techniques=tuple(item for use in scenario.techniques for item in resolve(use.kind, use.parameters)),
+        preprocess=scenario.preprocess,
+        processor=work.processor,
+        task=scenario.task,
+        price=device.price_per_hour.value * scenario.scale.price,
+    )
+
+
+def scaled(chip: Chip, scale: HardwareScale) -> Chip:
+    """The chip with its figures multiplied."""
+    if scale == HardwareScale():
+        return chip
+    return scale_chip(chip, scale.bandwidth, scale.flops, scale.capacity, scale.link)
+
+
+def scale_chip(chip: Chip, bandwidth: Numeric, flops: Numeric, capacity: Numeric, link: Numeric) -> Chip:
+    """Counterfactual hardware: main-memory bandwidth, FLOP rates, capacity and device links times a factor each."""
+
+    def wider(item: ChipLink | None) -> ChipLink | None:
+        return None if item is None else replace(item, bandwidth=item.bandwidth * link)
+
+    return replace(
+        chip,
+        bandwidth=chip.bandwidth * bandwidth,
+        peak={name: rate * flops for name, rate in chip.peak.items()},
+        vector_flops=chip.vector_flops * flops,
+        memory_bytes=chip.memory_bytes * capacity,
+        scale_up=wider(chip.scale_up),
+    )
+
+
+def assemble(case: Case) -> Assembly:
+    """The program of a case with its techniques composed into it."""
+    base = plain(case, case.model, 1.0)
+    if not case.techniques:
+        return Assembly(base, [])
+    context = Context(
+        model=case.model,
+        chip=case.chip,
+        engine=case.engine,
+        parallel=case.parallel,
+        load=load_model,
+        rebuild=lambda model, size: plain(case, model, size),
+    )
+    program, uses = compose(base, case.techniques, context)
+    return Assembly(program, uses)
+
+
+def plain(case: Case, model: Lvlm, size: Numeric) -> Program:
+    """The program of `model` on the case's pictures, sides times `size`, without techniques."""
+    pictures, clips = case.pictures, case.clips
+    if not isinstance(size, float) or size != 1.0:
+        pictures = tuple(replace(item, width=item.width * size, height=item.height * size) for item in pictures)
+        clips = tuple(replace(item, width=item.width * size, height=item.height * size) for item in clips)
+    seen = _seen(model, pictures, clips)
+    parallel = case.parallel
+    decoder = in_format(build_decoder(model, parallel.tp, parallel.pp, parallel.ep), case.format)
+    towers = ()
+    if model.vision is not None and seen.grids:
+        data = parallel.encoder == "data"
+        tower = build_tower(model, seen.grids, 1 if data else parallel.tp)
+        towers = (replace(tower, split=1.0 / parallel.tp, copies=float(parallel.tp)) if data else tower,)
+    return Program(
+        batch=case.batch / parallel.dp if parallel.dp > 1 else case.batch,
+        text=case.text,
+        output=case.output,
+        visual_input=seen,
+        towers=towers,
+        decoder=replace(decoder, replicas=float(parallel.dp)) if parallel.dp > 1 else decoder,
+        assumptions=_assumptions(case, model),
+    )
+
+
+_NOTHING = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def _seen(model: Lvlm, pictures: Sequence[Picture], clips: Sequence[Clip]) -> VisualInput:
+    if not pictures and not clips or model.preprocessing is None:
+        return _NOTHING
+    return visual_input(model.preprocessing, pictures, clips)
+
+
+def _assumptions(case: Case, model: Lvlm) -> tuple[str, ...]:
+    notes: list[str] = list(model.assumptions)
+    if case.format not in case.chip.peak:
+        runs = case.chip.executed_format(case.format)
+        notes.append(f"{case.device.name} has no {case.format}: multiplications run in {runs}")
+    return tuple(notes)

@@ -1,0 +1,221 @@
+"""A program on a machine: every stage timed and counted. Works on one scenario or on arrays of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+from simulator.attention import Attention
+from simulator.host import Host, preprocess
+from simulator.ops import AbstractOp, Shape, Tokens, chunked_sum, clipped_sum
+from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName, Tower
+from simulator.quantity import Numeric, ceil, clip, is_array, maximum, minimum, where
+from simulator.stage import Machine, Total
+
+# Two-point Gauss-Legendre on [0, 1]: exact for the cubic a smooth maximum looks like between break points.
+_NODES = (0.21132486540518713, 0.7886751345948129)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """One program evaluated: totals per stage, how often each ran, and how many devices took part."""
+
+    program: Program
+    totals: dict[StageName, Total]
+    steps: dict[StageName, Numeric]
+    devices: dict[StageName, Numeric]
+
+
+def evaluate(program: Program, machine: Machine, host: Host | None, listing: bool = False) -> Run:
+    """Every stage of the program. `host` None leaves preprocessing out; `listing` keeps every kernel's row."""
+    totals: dict[StageName, Total] = {name: Total(machine, name, rows=[] if listing else None) for name in STAGES}
+    decoder = program.decoder
+    extras: dict[str, list[Extra]] = {}
+    for extra in program.extras:
+        extras.setdefault(extra.stage, []).append(extra)
+    if host is not None:
+        preprocess(program, machine, host, totals["preprocess"])
+    encode(program, totals["encode"], totals["project"])
+    prefill(program, decoder, totals["prefill"])
+    steps = decode(program, totals["decode"])
+    group = decoder.devices * decoder.replicas
+    for name in ("encode", "project", "prefill", "decode"):
+        for extra in extras.get(name, ()):
+            repeats = extra.repeats * (steps if extra.per_step else 1.0)
+            total = totals[name]
+            total.count(extra.op, extra.shape, repeats, group, extra.counted)
+            total.time(extra.op, extra.shape, repeats)
+    engine = machine.engine
+    visual = program.towers != ()
+    passes = chunks(program, machine)
+    if visual:
+        share = _any_visual(program)
+        totals["encode"].host(share, engine.stage.seconds, engine.stage.spread)
+        totals["project"].host(share, 0.0, 0.0)
+    totals["prefill"].host(passes, engine.stage.seconds, engine.stage.spread)
+    totals["decode"].host(steps, engine.step.seconds, engine.step.spread)
+    towers = max((tower.devices * tower.copies for tower in program.towers), default=1.0) * decoder.replicas
+    return Run(
+        program,
+        totals,
+        {"preprocess": 1.0, "encode": 1.0, "project": 1.0, "prefill": passes, "decode": steps},
+        {"preprocess": 1.0, "encode": towers, "project": towers, "prefill": group, "decode": group},
+    )
+
+
+def _any_visual(program: Program) -> Numeric:
+    tokens = program.visual_input.tokens
+    return where(tokens > 0.0, 1.0, 0.0)
+
+
+def chunks(program: Program, machine: Machine) -> Numeric:
+    """Prefill passes that the engine, or a technique, splits the prompt into."""
+    size = program.prefill.chunk_tokens
+    limit = float(machine.engine.chunk_tokens)
+    if not is_array(size) and size <= 0.0:
+        if limit <= 0.0:
+            return 1.0
+        size = limit
+    rows = program.batch * (program.visual - program.prefill.cached_visual + program.text - program.prefill.cached_text)
+    return maximum(ceil(rows / maximum(size, 1.0)), 1.0)
+
+
+def encode(program: Program, total: Total, project: Total) -> None:
+    """The vision towers (companions first) and their projectors, over every grid."""
+    for tower in program.towers:
+        alive = 1.0 - tower.cached
+        for grid in tower.grids:
+            batch = program.batch * grid.crops * tower.split * alive
+            if not is_array(batch) and batch <= 0.0:
+                continue
+            patches = grid.height * grid.width
+            over = tower.devices * tower.copies
+            for layer in tower.layers:
+                shape = Shape(
+                    "encode", batch, Tokens(patches * layer.keep, tower.extra_rows), height=grid.height, width=grid.width
+                )
+                total.run(layer.prefill, shape, layer.count * layer.executed_prefill, over)
+            for layer in tower.projector:
+                shape = Shape("project", batch, Tokens(patches * layer.keep, grid.tokens * layer.keep))
+                project.run(layer.prefill, shape, layer.count * layer.executed_prefill, tower.projector_devices * tower.copies)
+
+
+def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.0) -> None:
+    """The prompt through the decoder, in as many passes as its plan has, and the first token."""
+    plan = program.prefill
+    passes = chunks(program, total.machine)
+    batch = program.batch / passes
+    over = decoder.devices * decoder.replicas
+    visual = program.visual * keep
+    fresh = visual - plan.cached_visual * keep
+    text = program.text - plan.cached_text
+    entering = Shape("prefill", batch, Tokens(fresh, text))
+    total.run(decoder.embedding.prefill, entering, passes, over)
+    for layer in decoder.layers:
+        rows = Tokens(fresh * layer.keep, text)
+        cached = Tokens(plan.cached_visual * keep * layer.keep, plan.cached_text)
+        times = layer.count * layer.executed_prefill
+        spread = Shape("prefill", batch, rows, cached)
+        whole = Shape("prefill", program.batch, rows, cached, images=program.visual_input.images)
+        for op in layer.prefill:
+            if isinstance(op, Attention):
+                total.run((op,), whole, times, over)
+            else:
+                total.run((op,), spread, times * passes, over)
+    total.run(decoder.head.prefill, Shape("prefill", program.batch, Tokens(0.0, 1.0)), 1.0, over)
+
+
+def decode(program: Program, total: Total) -> Numeric:
+    """Every token after the first; returns the number of target passes."""
+    tokens = maximum(program.output - 1.0, 0.0)
+    plan = program.decode
+    cycles = tokens * plan.cycles_per_token
+    per_cycle = 1.0 / plan.cycles_per_token
+    if not is_array(cycles) and cycles <= 0.0:
+        return 0.0
+    prompt = Tokens(program.visual, program.text)
+    # Mean number of tokens generated before a pass: 0, p, 2p, ..., tokens - p.
+    _stack(program, program.decoder, prompt, total, cycles, plan.rows, tokens, per_cycle)
+    if plan.draft is not None:
+        _draft(program, plan.draft, total, cycles, tokens, per_cycle)
+    return cycles
+
+
+def _draft(program: Program, draft: Draft, total: Total, cycles: Numeric, tokens: Numeric, per_cycle: Numeric) -> None:
+    prompt = Tokens(program.visual * draft.keep, program.text)
+    _stack(program, draft.decoder, prompt, total, cycles * draft.steps, draft.rows, tokens, per_cycle)
+
+
+def _stack(
+    program: Program,
+    decoder: Decoder,
+    prompt: Tokens,
+    total: Total,
+    passes: Numeric,
+    rows: Numeric,
+    tokens: Numeric,
+    per_cycle: Numeric,
+) -> None:
+    """One decoder, `passes` times on `rows` new rows per sequence, while `tokens` are generated."""
+    over = decoder.devices * decoder.replicas
+    query = Tokens(0.0, rows)
+    single = Shape("decode", program.batch, query)
+    total.run(decoder.embedding.decode, single, passes, over)
+    for layer in decoder.layers:
+        times = layer.count * layer.executed_decode * passes
+        for op in layer.decode:
+            if isinstance(op, Attention):
+                _attend(program, op, layer, prompt, total, times, query, tokens, per_cycle, over)
+            else:
+                total.run((op,), single, times, over)
+    total.run(decoder.head.decode, single, passes, over)
+
+
+def _attend(
+    program: Program,
+    op: Attention,
+    layer: Layer,
+    prompt: Tokens,
+    total: Total,
+    times: Numeric,
+    query: Tokens,
+    tokens: Numeric,
+    per_cycle: Numeric,
+    over: Numeric,
+) -> None:
+    """Attention over a growing context: work summed exactly, seconds by quadrature broken where the window fills."""
+    cache = layer.cache
+    if cache is None:
+        total.run((op,), Shape("decode", program.batch, query), times, over)
+        return
+    visual = prompt.visual * layer.keep * cache.resident_visual
+    text = prompt.text * cache.resident_text + cache.resident_extra
+    last = maximum(tokens - per_cycle, 0.0)
+
+    def shape(generated: Numeric) -> Shape:
+        return Shape("decode", program.batch, query, Tokens(visual, text + generated))
+
+    if op.mask in ("window", "chunk"):
+        start = visual * op.visible_visual + text * op.visible_text
+        steps = maximum(tokens, 1.0)
+        mean = (clipped_sum if op.mask == "window" else chunked_sum)(start, steps, op.window) / steps
+        # Keys before this row, such that the row attends to `mean` of them, itself included.
+        exact = Shape("decode", program.batch, query, Tokens(0.0, maximum(mean - 1.0, 0.0)))
+        counting = replace(op, mask="causal") if op.mask == "chunk" else op
+        total.count(counting, exact, times, over)
+        if op.mask == "chunk":
+            total.time(counting, exact, times)
+            return
+        share = clip((op.window - start) / steps, 0.0, 1.0)
+        for node in _NODES:
+            total.time(op, shape(last * share * node), times * share * 0.5)
+        total.time(op, shape(last), times * (1.0 - share))
+        return
+    total.count(op, shape(last * 0.5), times, over)
+    if op.mask == "cross":
+        total.time(op, shape(0.0), times)
+        return
+    for node in _NODES:
+        total.time(op, shape(last * node), times * 0.5)

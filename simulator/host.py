@@ -1,0 +1,74 @@
+"""The host's share: decode the files, resize, normalise, patchify, tokenise, copy to the device, hand over.
+
+It dominates measured time to first token for large pictures. Costs are lines in megapixels, measured once on a CPU
+(`hardware_profiles/host.yaml`) and scaled for others; a switch leaves the stage out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, final
+
+from simulator.program import Program
+from simulator.quantity import Numeric
+from simulator.spec.folders import data_folder
+from simulator.spec.source import SpecError
+from simulator.spec.yaml import read_yaml
+from simulator.stage import Machine, Total
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Seconds on one worker: per request, per file, per source megapixel (decode; resize), per megapixel written, per text token.
+
+    spread: 80 % half-width in log of the whole. source: where the lines were measured.
+    """
+
+    request: float
+    file: float
+    decode: float
+    resize: float
+    write: float
+    token: float
+    byte: float
+    spread: float
+    source: str
+
+
+@lru_cache(maxsize=8)
+def load_host(processor: str) -> Host:
+    """The host's lines for the `fast` or the `slow` processor."""
+    data: dict[str, Any] = read_yaml(data_folder("hardware_profiles") / "host.yaml")
+    processors: dict[str, Any] = data["processors"]
+    if processor not in processors:
+        raise SpecError(f"workload.processor: {processor!r} is not accepted; one of {', '.join(processors)}")
+    lines = processors[processor]
+
+    def line(name: str) -> float:
+        return float(lines[name]["value"])
+
+    return Host(
+        line("seconds_per_request"), line("seconds_per_image"), line("seconds_per_megapixel_decode"),
+        line("seconds_per_megapixel_resize"), line("seconds_per_output_megapixel"), line("seconds_per_text_token"),
+        line("handover_seconds_per_byte"), max(float(item["spread"]) for item in lines.values()), str(data["reference"]),
+    )  # fmt: skip
+
+
+def preprocess(program: Program, machine: Machine, host: Host, total: Total) -> None:
+    """Preprocessing of the batch over the engine's workers, then the copy of the pixels to the device."""
+    seen = program.visual_input
+    written: Numeric = 0.0
+    for grid in seen.grids:
+        written = written + grid.crops * grid.pixels
+    pixels = seen.source_pixels * host.decode + seen.source_pixels * host.resize + written * host.write
+    seconds = host.request + seen.files * host.file + pixels * 1e-6 + program.text * host.token
+    copied = written * 3.0 * 2.0  # three channels, two bytes each
+    busy = (seconds + copied * host.byte) * program.batch / machine.engine.workers
+    # Fewer requests than workers: one request still takes its own time.
+    alone = seconds + copied * host.byte
+    slowest = busy * (busy > alone) + alone * (busy <= alone)
+    total.extra(slowest * program.host_scale, "host", host.spread, "host")
+    link = machine.chip.host
+    total.extra(link.latency + copied * program.batch / link.bandwidth, "host", 0.3, "host copy")

@@ -1,0 +1,165 @@
+"""Bytes on the fullest device: weights, KV written, resident and read, activations, and what that leaves for batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+from simulator.evaluate import Run, chunks
+from simulator.ops import AbstractOp, Convolution, Elementwise, Experts, Matmul
+from simulator.program import Cache, Decoder, Layer, Program, Tower
+from simulator.quantity import Numeric, floor, maximum, minimum, where
+from simulator.spec.deployment import Engine
+from simulator.spec.hardware import Chip
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All [byte], of the fullest device and the whole batch, except kv_bytes_per_token (one token, all devices).
+
+    kv_bytes_written: at the end of prefill, before anything is dropped (the peak). kv_bytes_resident: what stays.
+    kv_bytes_read_per_step: by the first decode step. max_batch: equal requests admitted on their peak.
+    """
+
+    weight_bytes: Numeric
+    kv_bytes_per_token: Numeric
+    kv_bytes_written: Numeric
+    kv_bytes_resident: Numeric
+    kv_bytes_read_per_step: Numeric
+    activation_bytes: Numeric
+    peak_bytes: Numeric
+    capacity_bytes: Numeric
+    fits: Numeric
+    max_batch: Numeric
+
+
+def owned(ops: Iterable[AbstractOp]) -> Numeric:
+    """Bytes of the weights that operators own on one device."""
+    total: Numeric = 0.0
+    for op in ops:
+        if isinstance(op, Matmul | Experts | Convolution):
+            total = total + op.parameters * op.weight_bits / 8.0
+        elif isinstance(op, Elementwise):
+            total = total + op.owned * 2.0
+    return total
+
+
+def _layers(layers: Iterable[Layer]) -> Numeric:
+    total: Numeric = 0.0
+    for layer in layers:
+        total = total + owned(layer.prefill) * layer.count
+    return total
+
+
+def decoder_bytes(decoder: Decoder) -> Numeric:
+    """Weights of the fullest pipeline stage: its layers and the larger of embedding and head."""
+    ends = maximum(owned(decoder.embedding.prefill), owned(decoder.head.prefill))
+    if decoder.pipeline == 1.0:
+        ends = owned(decoder.embedding.prefill) + (0.0 if decoder.tied else owned(decoder.head.prefill))
+    return _layers(decoder.layers) / decoder.pipeline + ends + decoder.other_parameters * 2.0
+
+
+def tower_bytes(tower: Tower) -> Numeric:
+    """Weights of an encoder and its projector on one device."""
+    other = (tower.other_parameters + tower.projector_other_parameters) * 2.0
+    return _layers(tower.layers) + _layers(tower.projector) + other
+
+
+def _stored(cache: Cache, tokens: Numeric) -> Numeric:
+    """Bytes of `tokens` in a cache: the newest `residual` at full width, the rest quantised."""
+    full = minimum(cache.residual, tokens)
+    return (tokens - full) * cache.bytes_per_token + full * cache.full_bytes_per_token + cache.state_bytes
+
+
+def _within(cache: Cache, tokens: Numeric) -> Numeric:
+    return tokens if isinstance(cache.window, float) and cache.window == 0.0 else minimum(tokens, cache.window)
+
+
+def kv_state(program: Program, decoder: Decoder, keep: Numeric = 1.0) -> tuple[Numeric, Numeric, Numeric, Numeric]:
+    """(written, resident, read by the first step, resident at the end of decoding) of one sequence on one device [byte]."""
+    written: Numeric = 0.0
+    resident: Numeric = 0.0
+    read: Numeric = 0.0
+    final: Numeric = 0.0
+    for layer in decoder.layers:
+        cache = layer.cache
+        if cache is None:
+            continue
+        visual = program.visual * keep * layer.keep * cache.visual
+        text = program.text * cache.text
+        before = _within(cache, visual * cache.written_visual + text)
+        after = _within(cache, visual * cache.resident_visual + text * cache.resident_text + cache.resident_extra)
+        grown = _within(cache, visual * cache.resident_visual + text * cache.resident_text + cache.resident_extra
+                        + (program.output - 1.0) * cache.text)  # fmt: skip
+        full = before * cache.full_bytes_per_token + cache.state_bytes
+        stays = _stored(cache, after)
+        written = written + layer.count * full
+        resident = resident + layer.count * stays * (1.0 - cache.off_device)
+        read = read + layer.count * layer.executed_decode * _stored(cache, after * cache.read) * cache.padding
+        final = final + layer.count * _stored(cache, grown) * (1.0 - cache.off_device)
+    share = 1.0 / decoder.pipeline
+    return written * share, resident * share, read * share, final * share
+
+
+def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
+    """The memory of a run on its fullest device."""
+    program, decoder = run.program, run.program.decoder
+    draft = program.decode.draft
+    weights = decoder_bytes(decoder)
+    for tower in program.towers:
+        weights = weights + tower_bytes(tower)
+    written, resident, read, final = kv_state(program, decoder)
+    drafted: Numeric = 0.0
+    if draft is not None:
+        weights = weights + (decoder_bytes(draft.decoder) if draft.own_weights else 0.0)
+        drafted = kv_state(program, draft.decoder, draft.keep)[3] if draft.own_cache else 0.0
+    held: Numeric = 0.0
+    burst: Numeric = 0.0
+    for extra in program.extras:
+        held = held + extra.memory_bytes
+        burst = maximum(burst, extra.peak_bytes)
+    per_token: Numeric = 0.0
+    for layer in decoder.layers:
+        if layer.cache is not None and layer.cache.grows:
+            per_token = per_token + layer.count * layer.cache.bytes_per_token * decoder.devices
+    batch = program.batch
+    peak_kv = maximum(written * program.prefill.peak_resident, final) + drafted
+    per_sequence, fixed = _activations(run, engine)
+    active = maximum(per_sequence * batch + fixed, burst)
+    capacity = chip.memory_bytes * engine.memory_share
+    base = weights + engine.reserve_bytes + held
+    peak = base + peak_kv * batch + active
+    room = floor((capacity - base - fixed) / maximum(peak_kv + maximum(per_sequence, burst / maximum(batch, 1e-9)), 1.0))
+    return Memory(
+        weight_bytes=weights,
+        kv_bytes_per_token=per_token,
+        kv_bytes_written=written * batch,
+        kv_bytes_resident=resident * batch,
+        kv_bytes_read_per_step=read * batch,
+        activation_bytes=active,
+        peak_bytes=peak,
+        capacity_bytes=chip.memory_bytes,
+        fits=where(peak <= capacity, 1.0, 0.0),
+        max_batch=maximum(room, 0.0) * decoder.replicas,
+    )
+
+
+def _activations(run: Run, engine: Engine) -> tuple[Numeric, Numeric]:
+    """(per sequence, fixed) activation bytes at the widest moment: residual stream, widest operator, score maps."""
+    program, decoder = run.program, run.program.decoder
+    tokens = program.visual + program.text
+    encoder = run.totals["encode"]
+    prompt = run.totals["prefill"]
+    batch = maximum(program.batch, 1e-9)
+    passes = chunks(program, prompt.machine)
+    residual = 2.0 * decoder.hidden * 2.0 * tokens / passes
+    widest = (prompt.widest_bytes + prompt.transient_bytes) / batch
+    seen = (encoder.widest_bytes + encoder.transient_bytes) / batch
+    embedded = program.visual * decoder.hidden * 2.0
+    logits = decoder.vocabulary * 4.0
+    moment = maximum(seen, residual + widest + logits) + embedded
+    if engine.chunk_tokens:  # the engine bounds rows per pass, so the moment does not grow with the batch
+        return embedded + logits, maximum(seen, residual * batch + widest)
+    return moment, 0.0

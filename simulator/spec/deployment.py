@@ -1,0 +1,100 @@
+"""Engines and parallelism: the kernels matter as much as the chip. An engine is data (`engines.yaml`)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from simulator.spec.source import Source, Spec, SpecError
+from simulator.spec.validated import validated
+from simulator.spec.yaml import read_yaml
+
+AttentionKernel = Literal["flash", "materialised"]
+
+
+class Overhead(Spec):
+    """A time the engine adds, with its 80 % half-width in log and its source."""
+
+    seconds: float = Field(ge=0)
+    spread: float = Field(ge=0)
+    source: Source
+
+
+class Engine(Spec):
+    """How a serving stack runs a program.
+
+    fits: framework whose kernel fits apply. encoder, prefill, decode: attention kernel per phase. repeats_kv: K and V
+    are copied out to all query heads first. softmax_bits: width of the score map while it is normalised.
+    launch: host time per kernel start in stages that are not graph-captured. graph: stages replayed as one graph.
+    kernels: kernels started per operator of a kind (absent: one), where a framework does not fuse.
+    passes: how many times element-wise operators touch memory compared with one fused pass.
+    step: scheduler and sampling time per decode step. stage: fixed time per prefill or encode pass.
+    request: hand-over and response time per request. memory_share: share of device memory the engine may use;
+    reserve_bytes: context, workspace and graphs. chunk_tokens: rows one prefill pass holds at most (0: all).
+    workers: host processes that preprocess in parallel. formats: what its GEMMs can multiply in.
+    """
+
+    name: str
+    title: str
+    version: str
+    fits: str
+    encoder: AttentionKernel
+    prefill: AttentionKernel
+    decode: AttentionKernel
+    repeats_kv: bool = False
+    softmax_bits: int = 16
+    launch: Overhead
+    graph: tuple[str, ...] = ()
+    kernels: dict[str, float] = {}
+    passes: float = Field(default=1.0, ge=1.0)
+    step: Overhead
+    stage: Overhead
+    request: Overhead
+    memory_share: float = Field(gt=0, le=1)
+    reserve_bytes: float = Field(ge=0)
+    chunk_tokens: int = 0
+    workers: int = Field(default=1, ge=1)
+    formats: tuple[str, ...]
+    notes: str = ""
+
+
+class Parallelism(Spec):
+    """Degrees of parallelism. encoder: how the vision tower uses the tensor-parallel group."""
+
+    tp: int = Field(default=1, ge=1, le=1024)
+    pp: int = Field(default=1, ge=1, le=1024)
+    dp: int = Field(default=1, ge=1, le=4096)
+    ep: int = Field(default=1, ge=1, le=1024)
+    encoder: Literal["tensor", "data"] = "tensor"
+
+    @model_validator(mode="after")
+    def _experts_fit(self) -> Parallelism:
+        if self.ep > 1 and self.ep % self.tp and self.tp % self.ep:
+            raise ValueError(f"ep: {self.ep} neither divides nor is a multiple of tp {self.tp}")
+        return self
+
+    @property
+    def devices(self) -> int:
+        """Devices in use."""
+        return max(self.tp, self.ep) * self.pp * self.dp
+
+
+@lru_cache(maxsize=1)
+def engines() -> dict[str, Engine]:
+    """The engines that ship, by name."""
+    path = Path(__file__).with_name("engines.yaml")
+    return {name: validated(Engine, {"name": name, **data}, f"engine {name}") for name, data in read_yaml(path).items()}
+
+
+def load_engine(name: str) -> Engine:
+    """The engine of that name, or of a YAML file (an anchored deployment)."""
+    known = engines()
+    if name in known:
+        return known[name]
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.exists():
+        return validated(Engine, read_yaml(path), str(path))
+    raise SpecError(f"engine: {name!r} is not known; accepted: {', '.join(known)}, or a YAML file")
