@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from simulator.build.pixels import native, tiles
 from simulator.build.pixels.clips import sampled as sampled
 from simulator.build.pixels.clips import view_of_clip
-from simulator.build.pixels.view import View
+from simulator.build.pixels.view import View, nearest
 from simulator.program import Grid, VisualInput
-from simulator.quantity import Numeric, is_array, where
+from simulator.quantity import Numeric, is_array, maximum, where
 from simulator.spec.preprocessing import (
     CandidateTiles,
     CanvasTiles,
@@ -44,13 +45,14 @@ def visual_input(scheme: Preprocessing, pictures: Sequence[Picture], clips: Sequ
     resized: Numeric = 0.0
     images: Numeric = 0.0
     for picture in pictures:
-        count = picture.count
-        view = _view(scheme, picture.width, picture.height, _alone(scheme, together))
+        count, width, height = picture.count, _whole(picture.width), _whole(picture.height)
+        view = _view(scheme, width, height, _alone(scheme, together))
         grids += [_times(grid, count) for grid in view.grids]
         separators, resized = separators + count * view.separators, resized + count * view.resized
         images, files = images + count * view.blocks, files + count
-        source = source + count * picture.width * picture.height
+        source = source + count * width * height
     for clip in clips:
+        clip = replace(clip, width=_whole(clip.width), height=_whole(clip.height))
         view, frames = view_of_clip(scheme, clip)
         grids += view.grids
         separators, resized, files = separators + view.separators, resized + view.resized, files + 1.0
@@ -94,6 +96,11 @@ def _computed(scheme: Preprocessing, width: Numeric, height: Numeric, alone: Num
 
 
 _remembered = lru_cache(maxsize=4096)(_computed)
+
+
+def _whole(side: Numeric) -> Numeric:
+    """A side in whole pixels, at least one (a sweep may scale it)."""
+    return maximum(nearest(side), 1.0)
 
 
 def _alone(scheme: Preprocessing, together: Numeric) -> Numeric:

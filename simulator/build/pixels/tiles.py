@@ -61,8 +61,8 @@ def grid_pinpoints(scheme: GridPinpoints, width: Numeric, height: Numeric, alone
     if scheme.max_tiles:
         ratio = sqrt(rows * columns / (scheme.max_tiles * overview))
         rows, columns = (
-            where(ratio > 1.1, floor(rows / ratio), rows),
-            where(ratio > 1.1, floor(columns / ratio), columns),
+            where(ratio > 1.1, rows // ratio, rows),
+            where(ratio > 1.1, columns // ratio, columns),
         )
     tiles, newlines = tall * wide, rows if scheme.newline else 0.0
     each, rest = share(rows * columns, tiles)
