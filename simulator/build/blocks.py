@@ -1,0 +1,97 @@
+"""Operators that encoders, projectors and decoders share: norms, feed-forward parts, tensor-parallel sums.
+
+Everything is per device: a column-parallel matrix has its outputs split, a row-parallel one its inputs, and a sum over devices
+follows (Shoeybi et al., Megatron-LM, 2019). Norms are fused with the residual addition before them, as inference engines do.
+"""
+
+from __future__ import annotations
+
+from simulator.ops import AbstractOp, Collective, Elementwise, Experts, Matmul
+from simulator.spec.model import FeedForwardSpec
+from simulator.spec.source import SpecError
+
+
+def divided(heads: int, tp: int, field: str) -> float:
+    """Heads on one device."""
+    if heads % tp:
+        fits = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
+        raise SpecError(f"tp: {tp} does not divide the {heads} heads of {field}; accepted: {fits}")
+    return heads / tp
+
+
+def norms(width: float, count: int, parameters: float, visual: float, text: float) -> tuple[AbstractOp, ...]:
+    """The first `norm` of a layer, owning all norm weights, and the others; each adds the residual and writes it back."""
+    if count == 0:
+        return ()
+    first = Elementwise("norm", "norm", 2.0 * width, 2.0 * width, owned=parameters, visual=visual, text=text)
+    other = Elementwise("norm", "norm", 2.0 * width, 2.0 * width, visual=visual, text=text)
+    return (first, *(other,) * (count - 1))
+
+
+def reduce(width: float, tp: int, visual: float, text: float) -> tuple[AbstractOp, ...]:
+    """The sum over devices after a row-parallel matrix."""
+    if tp == 1:
+        return ()
+    return (Collective("all_reduce", "all_reduce", width, float(tp), visual=visual, text=text),)
+
+
+def feed_forward(
+    spec: FeedForwardSpec, hidden: int, tp: int, ep: int, bits: float, visual: float = 1.0, text: float = 1.0
+) -> tuple[AbstractOp, ...]:
+    """The feed-forward part of one layer, dense or routed, with its collective."""
+    if spec.experts:
+        return _mixture(spec, hidden, tp, ep, bits, visual, text)
+    dense = _mlp(spec, spec.width / tp, hidden, bits, visual, text, "")
+    return (*dense, *reduce(hidden, tp, visual, text))
+
+
+def _mlp(
+    spec: FeedForwardSpec, width: float, hidden: int, bits: float, visual: float, text: float, prefix: str
+) -> tuple[AbstractOp, ...]:
+    into = Matmul(
+        f"{prefix}gate_up" if spec.gated else f"{prefix}up",
+        width * (2.0 if spec.gated else 1.0),
+        float(hidden),
+        weight_bits=bits,
+        bias=spec.bias,
+        visual=visual,
+        text=text,
+    )
+    act = Elementwise("activation", "activation", into.n, width, visual=visual, text=text)
+    down = Matmul(f"{prefix}down", float(hidden), width, weight_bits=bits, bias=spec.bias, visual=visual, text=text)
+    return into, act, down
+
+
+def _mixture(
+    spec: FeedForwardSpec, hidden: int, tp: int, ep: int, bits: float, visual: float, text: float
+) -> tuple[AbstractOp, ...]:
+    """Routed experts. Up to `tp` expert-parallel devices share one batch (tokens are present on all of them); beyond that the
+    batches of ep / tp replicas are exchanged."""
+    if spec.experts % ep:
+        fits = ", ".join(str(n) for n in range(1, spec.experts + 1) if spec.experts % n == 0)
+        raise SpecError(f"ep: {ep} does not divide {spec.experts} experts; accepted: {fits}")
+    if max(tp, ep) % min(tp, ep):
+        raise SpecError(f"ep: {ep} and tp {tp}: one must divide the other")
+    sliced, replicas = max(1.0, tp / ep), max(1.0, ep / tp)
+    width, resident, total = spec.width / sliced, spec.experts / ep, float(spec.experts)
+    active, here = spec.active * replicas, spec.active * replicas / ep
+    rows = {"visual": visual, "text": text}
+    router = Matmul("router", total, float(hidden), weight_bits=16.0, bias=spec.router_bias, visual=visual, text=text)
+    ops: list[AbstractOp] = [router, Elementwise("topk", "topk", total, 2.0 * spec.active, **rows)]
+    exchanged = spec.active * hidden
+    if ep > tp:
+        ops.append(Collective("all_to_all", "all_to_all", exchanged, float(ep), **rows))
+    ops.append(Elementwise("permute", "gather", here * hidden, here * hidden, **rows))
+    n, name = (2.0 * width, "expert_gate_up") if spec.gated else (width, "expert_up")
+    common = {"experts": resident, "active": float(active), "total": total, "weight_bits": bits, "bias": spec.bias, **rows}
+    ops.append(Experts(name, n, float(hidden), **common))
+    ops.append(Elementwise("activation", "activation", here * n, here * width, **rows))
+    ops.append(Experts("expert_down", float(hidden), width, **common))
+    ops.append(Elementwise("combine", "gather", here * hidden, float(hidden), **rows))
+    if ep > tp:
+        ops.append(Collective("all_to_all", "all_to_all", exchanged, float(ep), **rows))
+    if spec.shared_width:
+        ops.extend(_mlp(spec, spec.shared_width / tp, hidden, bits, visual, text, "shared_"))
+        if spec.shared_gate:
+            ops.append(Matmul("shared_gate", 1.0, float(hidden), weight_bits=16.0, **rows))
+    return (*ops, *reduce(hidden, tp, visual, text))

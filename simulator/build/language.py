@@ -1,0 +1,248 @@
+"""The language model as a program: what one layer of each attention kind multiplies and moves, per device.
+
+`build_decoder` is pure and cached on the spec and the parallel degrees. Operator names are the vocabulary by which techniques
+edit: qkv (or q and kv), rope, attention, o, norm, gate_up or up, activation, down, router, topk, permute, expert_*,
+shared_*, combine, q_a, q_b, kv_a, kv_b, absorb_q, absorb_o, in_proj, scan, out_proj, all_reduce, all_to_all, send,
+embedding, merge, final_norm, lm_head, all_gather, sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from simulator.attention import Attention, Mask
+from simulator.build.blocks import divided, feed_forward, norms, reduce
+from simulator.ops import AbstractOp, Collective, Elementwise, Matmul
+from simulator.program import Cache, Decoder, Layer
+from simulator.spec.model import AttentionSpec, Block, LanguageModel, Lvlm
+from simulator.spec.source import SpecError
+
+_MASK: dict[str, Mask] = {"full": "causal", "sliding": "window", "chunked": "chunk"}
+
+
+class Mixer(NamedTuple):
+    """The token-mixing part of a layer in both phases, and what it keeps."""
+
+    prefill: tuple[AbstractOp, ...]
+    decode: tuple[AbstractOp, ...]
+    cache: Cache
+
+
+@lru_cache(maxsize=512)
+def build_decoder(model: Lvlm, tp: int = 1, pp: int = 1, ep: int = 1, bits: float = 16.0) -> Decoder:
+    """The decoder of `model` on one of `tp` devices; weights of linear layers have `bits` bits.
+
+    Layers of all `pp` pipeline stages are listed; experts are split over `ep` devices (a divisor or a multiple of tp).
+    """
+    for field, value in (("tp", tp), ("pp", pp), ("ep", ep)):
+        if value < 1:
+            raise SpecError(f"{field}: {value} is not accepted: at least 1")
+    language = model.language
+    if pp > language.stack.layers:
+        raise SpecError(f"pp: {pp} is more than the {language.stack.layers} layers of {model.name}")
+    layers: list[Layer] = []
+    index = 0
+    for count, block in language.stack.runs:
+        layers.append(_layer(language, block, index, count, tp, ep, bits))
+        index += count
+    return Decoder(
+        name=model.name,
+        embedding=_embedding(language, tp),
+        layers=tuple(layers),
+        head=_head(language, tp, pp),
+        hidden=float(language.hidden),
+        vocabulary=float(language.vocabulary),
+        max_context=float(language.max_context),
+        devices=float(tp),
+        pipeline=float(pp),
+        other_parameters=float(language.other_parameters),
+        tied=language.tied_embeddings,
+    )
+
+
+def split_qkv(op: Matmul, heads: float, kv_heads: float, head_dim: float, value_dim: float) -> tuple[Matmul, Matmul]:
+    """A fused `qkv` as separate `q` and `kv` (visual bypass, cross-attention); sizes are those on one device."""
+    q = replace(op, name="q", n=heads * head_dim)
+    return q, replace(op, name="kv", n=kv_heads * (head_dim + value_dim))
+
+
+def _embedding(language: LanguageModel, tp: int) -> Layer:
+    hidden = float(language.hidden)
+    owned = (language.embedding_rows or language.vocabulary) * hidden / tp
+    lookup = Elementwise("embedding", "embedding", hidden, hidden, owned=owned, visual=0.0)
+    ops = (lookup, *reduce(hidden, tp, 0.0, 1.0))
+    if language.cross_attention:
+        return Layer("embedding", -1, 1, ops, ops)
+    merge = Elementwise("merge", "gather", hidden, hidden, text=0.0)
+    return Layer("embedding", -1, 1, (*ops, merge), ops)
+
+
+def _head(language: LanguageModel, tp: int, pp: int) -> Layer:
+    hidden, vocabulary = float(language.hidden), float(language.vocabulary)
+    visual = 0.0 if language.cross_attention else 1.0
+    ops: list[AbstractOp] = []
+    if pp > 1:
+        ops.append(Collective("send", "send", hidden * (pp - 1), 2.0, visual=visual))
+    ops.append(
+        Elementwise(
+            "final_norm", "norm", 2.0 * hidden, hidden, owned=float(language.final_norm_parameters), visual=visual
+        )
+    )
+    ops.append(
+        Matmul(
+            "lm_head",
+            vocabulary / tp,
+            hidden,
+            bias=language.head_bias,
+            visual=visual,
+            rows="last",
+            shared=language.tied_embeddings,
+        )
+    )
+    if tp > 1:
+        ops.append(Collective("all_gather", "all_gather", vocabulary, float(tp), visual=visual, rows="last"))
+    ops.append(Elementwise("sample", "sample", vocabulary, 1.0, bits=32.0, visual=visual, rows="last", launches=2.0))
+    return Layer("head", language.stack.layers, 1, tuple(ops), tuple(ops))
+
+
+def _layer(language: LanguageModel, block: Block, index: int, count: int, tp: int, ep: int, bits: float) -> Layer:
+    hidden = language.hidden
+    visual = 0.0 if language.cross_attention else 1.0
+    mixer = _mixer(language, block.attention, tp, bits, visual)
+    norm = norms(float(hidden), block.norms, block.norm_parameters + block.other_parameters, visual, 1.0)
+    after: tuple[AbstractOp, ...] = norm[1:]
+    if block.feed_forward is not None:
+        after = (*norm[1:], *feed_forward(block.feed_forward, hidden, tp, ep, bits, visual))
+    kind = block.attention.kind if block.attention is not None else "none"
+    prefill = (*norm[:1], *mixer.prefill, *after)
+    decode = (*norm[:1], *mixer.decode, *after)
+    return Layer(kind, index, count, prefill, decode, mixer.cache)
+
+
+def _mixer(language: LanguageModel, spec: AttentionSpec | None, tp: int, bits: float, visual: float) -> Mixer:
+    if spec is None:
+        return Mixer((), (), Cache(0.0, 0.0))
+    if spec.kind == "mla":
+        return _latent(language, spec, tp, bits)
+    if spec.kind == "linear":
+        return _linear(language, spec, tp, bits)
+    if spec.kind == "cross":
+        return _cross(language, spec, tp, bits)
+    return _self(language, spec, tp, bits, visual)
+
+
+def _self(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float, visual: float) -> Mixer:
+    hidden = float(language.hidden)
+    heads = divided(spec.heads, tp, "the language model")
+    kv_heads = max(1.0, spec.kv_heads / tp)
+    width = heads * spec.head_dim
+    keys, values = kv_heads * spec.head_dim, kv_heads * spec.v_dim
+    own = 0.0 if spec.shared_kv else keys + values
+    rows = {"visual": visual}
+    ops: list[AbstractOp] = [
+        Matmul("qkv", width + own + spec.gate / tp, hidden, weight_bits=bits, bias=spec.q_bias and spec.kv_bias, **rows)
+    ]
+    ops.extend(_partial_bias(spec, width, own))
+    if spec.qk_norm:
+        size = width + keys
+        ops.append(Elementwise("qk_norm", "norm", size, size, owned=float(spec.qk_norm), **rows))
+    if spec.rope:
+        ops.append(Elementwise("rope", "rope", width + keys, width + keys, **rows))
+    ops.append(
+        Attention(
+            "attention",
+            heads,
+            kv_heads,
+            float(spec.head_dim),
+            float(spec.v_dim),
+            _MASK[spec.kind],
+            window=float(spec.window),
+            bidirectional=language.bidirectional,
+            visual=visual,
+            visible_visual=visual,
+        )
+    )
+    if spec.gate:
+        ops.append(Elementwise("gate", "activation", 2.0 * spec.gate / tp, spec.gate / tp, **rows))
+    out = Matmul("o", hidden, heads * spec.v_dim, weight_bits=bits, bias=spec.o_bias, **rows)
+    both = (*ops, out, *reduce(hidden, tp, visual, 1.0))
+    window = float(spec.window) if spec.kind in ("sliding", "chunked") else 0.0
+    stored = 0.0 if spec.shared_kv else 1.0
+    cache = Cache(keys * stored, values * stored, visual=visual, window=window)
+    return Mixer(both, both, cache)
+
+
+def _partial_bias(spec: AttentionSpec, width: float, own: float) -> tuple[AbstractOp, ...]:
+    """A bias on Q alone or on K and V alone owns parameters that the fused matrix cannot state."""
+    if spec.q_bias == spec.kv_bias:
+        return ()
+    owned = width if spec.q_bias else own
+    return (Elementwise("bias", "add", 0.0, 0.0, owned=owned, launches=0.0),)
+
+
+def _cross(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -> Mixer:
+    """Text attends to the projected pictures: Q from text rows, K and V from visual rows, once."""
+    hidden = float(language.hidden)
+    heads = divided(spec.heads, tp, "the language model")
+    kv_heads = max(1.0, spec.kv_heads / tp)
+    width, keys, values = heads * spec.head_dim, kv_heads * spec.head_dim, kv_heads * spec.v_dim
+    q = Matmul("q", width, hidden, weight_bits=bits, bias=spec.q_bias, visual=0.0)
+    kv = Matmul("kv", keys + values, hidden, weight_bits=bits, bias=spec.kv_bias, text=0.0)
+    norm = Elementwise("qk_norm", "norm", width, width, owned=float(spec.qk_norm), visual=0.0)
+    attention = Attention(
+        "attention", heads, kv_heads, float(spec.head_dim), float(spec.v_dim), "cross", visual=0.0, visible_text=0.0
+    )
+    out = Matmul("o", hidden, heads * spec.v_dim, weight_bits=bits, bias=spec.o_bias, visual=0.0)
+    after = (norm, attention, out, *reduce(hidden, tp, 0.0, 1.0))
+    return Mixer((q, kv, *after), (q, *after), Cache(keys, values, text=0.0, grows=False))
+
+
+def _latent(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -> Mixer:
+    """Multi-head latent attention (DeepSeek-V2, 2024): prefill expands the latent into heads; decode folds kv_b into the
+    query and the output and attends to the latent itself, which is stored once per token on every device."""
+    hidden = float(language.hidden)
+    heads = divided(spec.heads, tp, "the language model")
+    nope, rank, rope, value = float(spec.head_dim - spec.rope_dim), float(spec.kv_rank), float(spec.rope_dim), float(spec.v_dim)
+    query = heads * spec.head_dim
+    down: tuple[AbstractOp, ...]
+    if spec.q_rank:
+        down = (
+            Matmul("q_a", float(spec.q_rank), hidden, weight_bits=bits, bias=spec.q_bias),
+            Elementwise("qk_norm", "norm", float(spec.q_rank), float(spec.q_rank), owned=float(spec.q_rank)),
+            Matmul("q_b", query, float(spec.q_rank), weight_bits=bits),
+        )
+    else:
+        down = (Matmul("q", query, hidden, weight_bits=bits, bias=spec.q_bias),)
+    kv_a = Matmul("kv_a", rank + rope, hidden, weight_bits=bits, bias=spec.kv_bias)
+    norm = Elementwise("qk_norm", "norm", rank, rank, owned=rank)
+    turn = Elementwise("rope", "rope", heads * rope + rope, heads * rope + rope)
+    kv_b = Matmul("kv_b", heads * (nope + value), rank, weight_bits=bits)
+    expanded = Attention("attention", heads, heads, float(spec.head_dim), value, "causal", bidirectional=language.bidirectional)
+    into = Matmul("absorb_q", rank, nope, weight_bits=bits, copies=heads)
+    latent = Attention("attention", heads, 1.0, rank + rope, rank, "causal", shared=True)
+    outof = Matmul("absorb_o", value, rank, weight_bits=bits, copies=heads)
+    out = (Matmul("o", hidden, heads * value, weight_bits=bits, bias=spec.o_bias), *reduce(hidden, tp, 1.0, 1.0))
+    return Mixer(
+        (*down, kv_a, norm, turn, kv_b, expanded, *out),
+        (*down, kv_a, norm, turn, into, latent, outof, *out),
+        Cache(rank + rope, 0.0),
+    )
+
+
+def _linear(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -> Mixer:
+    """A recurrent mixer: matrices, a scan over tokens, and a state that does not grow."""
+    hidden = language.hidden
+    ops: list[AbstractOp] = []
+    *inner, last = spec.projections
+    for item in inner:
+        ops.append(
+            Matmul("in_proj", item.outputs / tp, float(item.inputs), weight_bits=bits, bias=item.bias, copies=float(item.copies))
+        )
+    moved = spec.scan_elements / tp
+    ops.append(Elementwise("scan", "scan", moved, moved, owned=spec.other_parameters / tp))
+    ops.append(Matmul("out_proj", float(last.outputs), last.inputs / tp, weight_bits=bits, bias=last.bias))
+    both = (*ops, *reduce(hidden, tp, 1.0, 1.0))
+    state = 2.0 * spec.state_elements / tp
+    return Mixer(both, both, Cache(0.0, 0.0, grows=False, state_bytes=state))

@@ -1,0 +1,178 @@
+"""A Hugging Face `config.json` to a model spec: flat or nested, with `dtype` or `torch_dtype`, vision-language or text alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from simulator.interop.hf import projector as bridge
+from simulator.interop.hf.fields import TRANSFORMERS, Fields
+from simulator.interop.hf.other import OTHERS
+from simulator.interop.hf.text import FAMILIES, language
+from simulator.interop.hf.vision import TOWERS, vision
+from simulator.interop.processor_defaults import preprocessing_for
+from simulator.spec.model import LanguageModel, Lvlm, Projector
+from simulator.spec.source import Source, SpecError
+from simulator.spec.validated import nearest, validated
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """A vision-language class. vision, text: types of the parts where the configuration names none. tied: the class's own rule
+    where the text part decides (`text`), or the top level (`top`)."""
+
+    vision: str
+    text: str
+    project: Callable[[Fields, Fields, Fields], Projector]
+    bidirectional: Literal["none", "images", "prompt"] = "none"
+    tied: Literal["top", "text"] = "top"
+    excluded: tuple[str, ...] = ()
+
+
+WRAPPERS: dict[str, Wrapper] = {
+    "llava": Wrapper("clip_vision_model", "llama", bridge.llava),
+    "llava_next": Wrapper("clip_vision_model", "llama", bridge.llava),
+    "llava_onevision": Wrapper("siglip_vision_model", "qwen2", bridge.llava),
+    "internvl": Wrapper("internvl_vision", "qwen2", bridge.internvl),
+    "idefics3": Wrapper("idefics3_vision", "llama", bridge.idefics),
+    "smolvlm": Wrapper("smolvlm_vision", "llama", bridge.idefics),
+    "gemma3": Wrapper("siglip_vision_model", "gemma3_text", bridge.gemma, "images"),
+    "paligemma": Wrapper("siglip_vision_model", "gemma", bridge.paligemma, "prompt"),
+    "mllama": Wrapper("mllama_vision_model", "mllama_text_model", bridge.mllama, tied="text"),
+    "llama4": Wrapper("llama4_vision_model", "llama4_text", bridge.llama4, tied="text"),
+    "qwen2_vl": Wrapper("qwen2_vl_vision", "qwen2_vl_text", bridge.qwen),
+    "qwen2_5_vl": Wrapper("qwen2_5_vl_vision", "qwen2_5_vl_text", bridge.qwen),
+    "qwen3_vl": Wrapper("qwen3_vl_vision", "qwen3_vl_text", bridge.qwen),
+    "qwen3_vl_moe": Wrapper("qwen3_vl_vision", "qwen3_vl_moe_text", bridge.qwen),
+    "glm4v": Wrapper("glm4v_vision", "glm4v_text", bridge.glm),
+    "kimi_k25": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
+    "kimi_vl": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
+    "phi4_multimodal": Wrapper(
+        "phi4_multimodal_vision", "phi4_multimodal", bridge.phi4, excluded=("audio encoder and its projections",)
+    ),
+}
+# Types that nested parts carry in published files, and the class that reads them.
+ALIASES = {
+    "qwen2_vl": "qwen2_vl_vision",
+    "qwen2_5_vl": "qwen2_5_vl_vision",
+    "qwen3_vl": "qwen3_vl_vision",
+    "qwen3_vl_moe": "qwen3_vl_vision",
+    "qwen3_vl_moe_vision": "qwen3_vl_vision",
+    "moonvit": "kimi_k25_vision",
+    "intern_vit_6b": "internvl_vision",
+    "idefics3": "idefics3_vision",
+    "smolvlm": "smolvlm_vision",
+    "glm4v": "glm4v_vision",
+    "siglip": "siglip_vision_model",
+    "phi4mm": "phi4_multimodal",
+    "vicuna": "llama",
+    "kimi_k2": "deepseek_v3",
+    "glm4v_vl_text": "glm4v_text",
+}
+
+
+def supported() -> tuple[str, ...]:
+    """Every `model_type` that can be imported."""
+    return tuple(sorted({*WRAPPERS, *OTHERS, *(name for name in FAMILIES if not name.endswith(("_text", "_text_model")))}))
+
+
+def import_config(config: dict[str, Any], name: str | None = None, processor: dict[str, Any] | None = None) -> Lvlm:
+    """The spec of a checkpoint from its config.json (and preprocessor_config.json).
+
+    A field that is needed and missing is a SpecError naming it, unless the class of transformers 5.23.0 has a default: then
+    that value, listed in `assumptions`. name: of the spec (default: the last part of `_name_or_path`, else the type).
+    """
+    if not isinstance(config, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SpecError("config: a mapping is expected, as in config.json")
+    type = config.get("model_type")
+    if not isinstance(type, str) or not type:
+        raise SpecError("model_type is missing; it names the architecture in config.json")
+    assumed: list[str] = []
+    top = Fields(config, "", type, assumed)
+    called = _called(config, name, type)
+    source = Source(kind="spec", reference=f"config.json of {config.get('_name_or_path') or called}")
+    if type in WRAPPERS and (top.has("vision_config") or not _is_text(type)):
+        parts = _with_vision(top, WRAPPERS[type], processor)
+    elif type in FAMILIES:
+        parts = {"language": language(top, top.flag("tie_word_embeddings", False))}
+    elif type in OTHERS:
+        parts = {"language": OTHERS[type](top)}
+    else:
+        close = nearest(type, supported())
+        raise SpecError(f"model_type: {type!r} is not known; {'nearest' if close else 'known'}: {', '.join(close or supported())}")
+    data = {"name": called, "title": called, "sources": (source,), "assumptions": tuple(assumed), **parts}
+    return validated(Lvlm, data, f"config of {called}")
+
+
+def _is_text(type: str) -> bool:
+    return type in FAMILIES and type != "phi4_multimodal"
+
+
+def _called(config: dict[str, Any], name: str | None, type: str) -> str:
+    if name is None:
+        path = config.get("_name_or_path")
+        name = (path.rstrip("/").rsplit("/", 1)[-1] if isinstance(path, str) else "") or type
+        name = name.lower()
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
+        raise SpecError(f"name: {name[:60]!r} is not accepted: lower-case letters, digits, '.', '-' and '_'")
+    return name
+
+
+def _with_vision(top: Fields, wrapper: Wrapper, processor: dict[str, Any] | None) -> dict[str, Any]:
+    eyes = _part(top, "vision_config", wrapper.vision, tuple(TOWERS))
+    text = _text(top, wrapper)
+    decoder = language(text, _tied(top, text, wrapper), wrapper.bidirectional)
+    family = "kimi_k25" if top.type == "kimi_vl" else top.type
+    scheme, assumed = preprocessing_for(family, top.data, processor)
+    projector = wrapper.project(top, eyes, text)
+    _meets(projector, decoder)
+    top.assumed.extend(f"preprocessing: {note}" for note in assumed)
+    return {
+        "vision": vision(eyes),
+        "projector": projector,
+        "language": decoder,
+        "preprocessing": scheme,
+        "excluded": wrapper.excluded,
+    }
+
+
+def _meets(projector: Projector, decoder: LanguageModel) -> None:
+    """What the projector makes must be as wide as the language model."""
+    wide = [step.outputs for step in projector.steps if step.op == "linear"][-1]
+    if wide != decoder.hidden:
+        raise SpecError(f"projector: its output of {wide} must equal the language model's hidden_size {decoder.hidden}")
+
+
+def _part(top: Fields, field: str, otherwise: str, accepted: tuple[str, ...]) -> Fields:
+    part = top.sub(field, otherwise)
+    part.type = part.type if part.type in accepted else ALIASES.get(part.type, part.type)
+    if part.type not in accepted:
+        close = nearest(part.type, accepted)
+        known = ", ".join(close) if close else ", ".join(accepted)
+        raise SpecError(f"{field}.model_type: {part.type!r} is not known; {'nearest' if close else 'known'}: {known}")
+    return part
+
+
+def _text(top: Fields, wrapper: Wrapper) -> Fields:
+    """The text part: nested, or (older files, Phi-4) at the top level."""
+    for field in ("text_config", "llm_config"):
+        if top.has(field):
+            return _part(top, field, wrapper.text, tuple(FAMILIES))
+    if top.has("hidden_size") and top.has("num_hidden_layers"):
+        return Fields(top.data, "", wrapper.text, top.assumed)
+    if wrapper.text == "phi4_multimodal":
+        return top
+    return _part(top, "text_config", wrapper.text, tuple(FAMILIES))
+
+
+def _tied(top: Fields, text: Fields, wrapper: Wrapper) -> bool:
+    """Whether lm_head is the embedding: the outer class decides, except where it has no such field."""
+    if wrapper.tied == "text":
+        return text.flag("tie_word_embeddings", False)
+    if not top.has("tie_word_embeddings") and text.has("tie_word_embeddings") and text is not top:
+        note = f"tie_word_embeddings taken from {text.path}: transformers {TRANSFORMERS} reads it at the top level"
+        top.assumed.append(note)
+        return text.flag("tie_word_embeddings")
+    return top.flag("tie_word_embeddings")
