@@ -1,0 +1,156 @@
+"""The living catalogue: read it, search it, see what it covers, add to it, check it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from simulator.literature.entry import TAXONOMY, Entry
+from simulator.literature.presets import load_presets
+
+CATALOGUE = Path(__file__).with_name("entries.yaml")
+
+
+@cache
+def load_entries(path: Path = CATALOGUE) -> tuple[Entry, ...]:
+    """Every entry, each with the names of the presets that model it. Raises ValueError on a malformed or doubled entry."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    rows = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or []
+    presets: dict[str, list[str]] = {}
+    for preset in load_presets().values():
+        presets.setdefault(preset.entry, []).append(preset.name)
+    entries = tuple(_read(row | {"presets": presets.get(str(row.get("id")), [])}) for row in rows)
+    for position, entry in enumerate(entries):
+        clash = _clash(entry, entries[:position])
+        if clash:
+            raise ValueError(f"{path.name}: {clash}")
+    return entries
+
+
+def _read(row: dict[str, object]) -> Entry:
+    try:
+        return Entry.model_validate(row)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"entry {row.get('id')!r}: {field}: {first['msg']}") from error
+
+
+def find(identifier: str, entries: Iterable[Entry] | None = None) -> Entry:
+    """The entry with this id, or ValueError naming near ones."""
+    known = {entry.id: entry for entry in (load_entries() if entries is None else entries)}
+    if identifier not in known:
+        near = [name for name in known if identifier.lower()[:4] in name][:5]
+        raise ValueError(f"entry: {identifier!r} is not in the catalogue; accepted: an id" + (f" such as {', '.join(near)}" if near else ""))
+    return known[identifier]
+
+
+def search(
+    text: str = "",
+    *,
+    stage: str | None = None,
+    category: str | None = None,
+    operator: str | None = None,
+    training_free: bool | None = None,
+    query_aware: bool | None = None,
+    modality: str | None = None,
+    venue: str | None = None,
+    year: int | tuple[int, int] | None = None,
+    preset: bool | None = None,
+    entries: Iterable[Entry] | None = None,
+) -> tuple[Entry, ...]:
+    """Entries that hold every word of `text` and pass every filter given; `year` is one year or (first, last)."""
+    words = text.lower().split()
+    first, last = year if isinstance(year, tuple) else (year, year)
+
+    def keep(entry: Entry) -> bool:
+        haystack = " ".join((entry.id, entry.method, entry.title, entry.summary, entry.authors, entry.arxiv)).lower()
+        return (
+            all(word in haystack for word in words)
+            and (stage is None or any(place.stage.lower() == stage.lower() for place in entry.placements))
+            and (category is None or any(category.lower() in place.category.lower() for place in entry.placements))
+            and (operator is None or operator.upper() in entry.operators)
+            and (training_free is None or entry.training_free is training_free)
+            and (query_aware is None or entry.query_aware is query_aware)
+            and (modality is None or entry.modality == modality)
+            and (venue is None or venue.lower() in entry.venue.lower())
+            and (first is None or last is None or first <= entry.year <= last)
+            and (preset is None or bool(entry.presets) is preset)
+        )
+
+    return tuple(entry for entry in (load_entries() if entries is None else entries) if keep(entry))
+
+
+def coverage(entries: Iterable[Entry] | None = None) -> pd.DataFrame:
+    """Per stage and category: papers filed there, how many a preset models, how many have published figures, training-free ones."""
+    chosen = tuple(load_entries() if entries is None else entries)
+    rows = [
+        {
+            "stage": stage,
+            "category": category,
+            "papers": len(filed),
+            "with_preset": sum(bool(entry.presets) for entry in filed),
+            "with_figures": sum(entry.published > 0 for entry in filed),
+            "training_free": sum(entry.training_free is True for entry in filed),
+        }
+        for stage, categories in TAXONOMY.items()
+        for category in categories
+        if (filed := [e for e in chosen if any((p.stage, p.category) == (stage, category) for p in e.placements)])
+    ]
+    return pd.DataFrame(rows, columns=["stage", "category", "papers", "with_preset", "with_figures", "training_free"])
+
+
+def add(entry: Entry | Mapping[str, object], path: Path = CATALOGUE) -> Entry:
+    """Append a checked entry to the catalogue file. Refuses one whose id, arXiv id or title is there already."""
+    new = entry if isinstance(entry, Entry) else _read(dict(entry))
+    clash = _clash(new, load_entries(path))
+    if clash:
+        raise ValueError(clash)
+    data = new.model_dump(mode="json", exclude={"presets"}, exclude_defaults=True)
+    text = yaml.safe_dump([data], sort_keys=False, allow_unicode=True, width=10_000)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n" + text)
+    load_entries.cache_clear()
+    return new
+
+
+def _clash(entry: Entry, others: Iterable[Entry]) -> str:
+    for other in others:
+        if entry.id == other.id:
+            return f"id: {entry.id!r} is in the catalogue already; accepted: an id not in use"
+        if entry.arxiv and entry.arxiv == other.arxiv:
+            return f"arxiv: {entry.arxiv!r} is in the catalogue already as {other.id!r}"
+        if _plain(entry.title) == _plain(other.title):
+            return f"title: {entry.title!r} is in the catalogue already as {other.id!r}"
+    return ""
+
+
+def _plain(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", title.lower()).strip()
+
+
+def check(presets: Mapping[str, str] | None = None, entries: Iterable[Entry] | None = None) -> list[str]:
+    """Problems of the catalogue, one line each; none is the good answer.
+
+    `presets`: name of every preset that exists in the program -> id of the entry it cites (default: the preset table).
+    """
+    chosen = tuple(load_entries() if entries is None else entries)
+    cited = {p.name: p.entry for p in load_presets().values()} if presets is None else dict(presets)
+    known = {entry.id for entry in chosen}
+    problems = [f"preset {name}: cites no entry" for name, entry in cited.items() if not entry]
+    problems += [f"preset {name}: cites {entry!r}, which is not in the catalogue" for name, entry in cited.items() if entry and entry not in known]
+    modelled = set(cited.values())
+    for entry in chosen:
+        if entry.id in modelled and entry.no_preset_reason:
+            problems.append(f"entry {entry.id}: has a preset and a reason for having none")
+        if entry.id not in modelled and not entry.no_preset_reason:
+            problems.append(f"entry {entry.id}: has neither a preset nor a reason for having none")
+        if not entry.arxiv and not entry.url and entry.listed == "added":
+            problems.append(f"entry {entry.id}: has neither an arXiv id nor an address")
+    return problems

@@ -1,0 +1,81 @@
+"""Accuracy retained as published: what fidelity is predicted from."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import final
+
+TABLE = Path(__file__).with_name("evidence.csv")
+
+AXES = ("visual_tokens", "kv_tokens", "bits", "attention", "frames", "draft", "output", "weights")
+"""What `kept` is a fraction of: visual tokens, cached tokens, bits of the cache over 16, attention pairs, frames, draft
+tokens verified strictly, output tokens, bits of the weights over 16."""
+
+TASKS = ("grounding", "text_rich", "general_vqa", "reasoning", "captioning", "video")
+"""Task classes, after the survey's table of benchmarks (arXiv 2604.05546, Table 6)."""
+
+
+@final
+@dataclass(frozen=True)
+class Evidence:
+    """One published accuracy with its baseline."""
+
+    technique: str
+    entry: str
+    family: str
+    model: str
+    model_class: str
+    setting: str
+    axis: str
+    kept: float
+    """Fraction kept along `axis`, in (0, 1]."""
+    benchmark: str
+    task_class: str
+    baseline: float
+    value: float
+    retained: float
+    """value / baseline."""
+    items: int
+    """Benchmarks averaged in this row."""
+    source: str
+
+
+@cache
+def load_evidence(path: Path = TABLE) -> tuple[Evidence, ...]:
+    """Every row of the evidence table. Raises ValueError for a fraction, axis or task class out of range."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return tuple(_read(row) for row in csv.DictReader(lines))
+
+
+def _read(row: dict[str, str]) -> Evidence:
+    kept, retained = float(row["kept"]), float(row["retained"])
+    baseline, value = float(row["baseline"]), float(row["value"])
+    where = f"evidence of {row['technique']} on {row['benchmark']}"
+    if not 0 < kept <= 1:
+        raise ValueError(f"kept: {kept} in {where}; accepted: above 0, at most 1")
+    if row["axis"] not in AXES:
+        raise ValueError(f"axis: {row['axis']!r} in {where}; accepted: {', '.join(AXES)}")
+    if row["task_class"] not in TASKS:
+        raise ValueError(f"task_class: {row['task_class']!r} in {where}; accepted: {', '.join(TASKS)}")
+    if abs(retained - value / baseline) > 1e-4:
+        raise ValueError(f"retained: {retained} in {where} is not value/baseline = {value / baseline:.5f}")
+    return Evidence(
+        technique=row["technique"],
+        entry=row["entry"],
+        family=row["family"],
+        model=row["model"],
+        model_class=row["model_class"],
+        setting=row["setting"],
+        axis=row["axis"],
+        kept=kept,
+        benchmark=row["benchmark"],
+        task_class=row["task_class"],
+        baseline=baseline,
+        value=value,
+        retained=retained,
+        items=int(row["items"]),
+        source=row["source"],
+    )
