@@ -6,6 +6,8 @@ follows (Shoeybi et al., Megatron-LM, 2019). Norms are fused with the residual a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from simulator.ops import AbstractOp, Collective, Elementwise, Experts, Matmul
 from simulator.spec.model import FeedForwardSpec
 from simulator.spec.source import SpecError
@@ -75,23 +77,33 @@ def _mixture(
     sliced, replicas = max(1.0, tp / ep), max(1.0, ep / tp)
     width, resident, total = spec.width / sliced, spec.experts / ep, float(spec.experts)
     active, here = spec.active * replicas, spec.active * replicas / ep
-    rows = {"visual": visual, "text": text}
     router = Matmul("router", total, float(hidden), weight_bits=16.0, bias=spec.router_bias, visual=visual, text=text)
-    ops: list[AbstractOp] = [router, Elementwise("topk", "topk", total, 2.0 * spec.active, **rows)]
+    ops: list[AbstractOp] = [router, Elementwise("topk", "topk", total, 2.0 * spec.active, visual=visual, text=text)]
     exchanged = spec.active * hidden
     if ep > tp:
-        ops.append(Collective("all_to_all", "all_to_all", exchanged, float(ep), **rows))
-    ops.append(Elementwise("permute", "gather", here * hidden, here * hidden, **rows))
+        ops.append(Collective("all_to_all", "all_to_all", exchanged, float(ep), visual=visual, text=text))
+    ops.append(Elementwise("permute", "gather", here * hidden, here * hidden, visual=visual, text=text))
     n, name = (2.0 * width, "expert_gate_up") if spec.gated else (width, "expert_up")
-    common = {"experts": resident, "active": float(active), "total": total, "weight_bits": bits, "bias": spec.bias, **rows}
-    ops.append(Experts(name, n, float(hidden), **common))
-    ops.append(Elementwise("activation", "activation", here * n, here * width, **rows))
-    ops.append(Experts("expert_down", float(hidden), width, **common))
-    ops.append(Elementwise("combine", "gather", here * hidden, float(hidden), **rows))
+    into = Experts(
+        name,
+        n,
+        float(hidden),
+        resident,
+        float(active),
+        total,
+        weight_bits=bits,
+        bias=spec.bias,
+        visual=visual,
+        text=text,
+    )
+    ops.append(into)
+    ops.append(Elementwise("activation", "activation", here * n, here * width, visual=visual, text=text))
+    ops.append(replace(into, name="expert_down", n=float(hidden), k=width))
+    ops.append(Elementwise("combine", "gather", here * hidden, float(hidden), visual=visual, text=text))
     if ep > tp:
-        ops.append(Collective("all_to_all", "all_to_all", exchanged, float(ep), **rows))
+        ops.append(Collective("all_to_all", "all_to_all", exchanged, float(ep), visual=visual, text=text))
     if spec.shared_width:
         ops.extend(_mlp(spec, spec.shared_width / tp, hidden, bits, visual, text, "shared_"))
         if spec.shared_gate:
-            ops.append(Matmul("shared_gate", 1.0, float(hidden), weight_bits=16.0, **rows))
+            ops.append(Matmul("shared_gate", 1.0, float(hidden), weight_bits=16.0, visual=visual, text=text))
     return (*ops, *reduce(hidden, tp, visual, text))

@@ -24,7 +24,7 @@ def _parameters(model: Lvlm) -> tuple[tuple[str, int], ...]:
     lm_head = 0.0
     language = _owned(decoder.layers) + decoder.other_parameters
     for op in decoder.head.prefill:
-        if op.name == "lm_head" and isinstance(op, Matmul):
+        if isinstance(op, Matmul) and op.name == "lm_head":
             lm_head = 0.0 if op.shared else float(op.parameters)
         else:
             language += float(op.parameters)

@@ -140,16 +140,15 @@ def _self(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float, vi
     width = heads * spec.head_dim
     keys, values = kv_heads * spec.head_dim, kv_heads * spec.v_dim
     own = 0.0 if spec.shared_kv else keys + values
-    rows = {"visual": visual}
-    ops: list[AbstractOp] = [
-        Matmul("qkv", width + own + spec.gate / tp, hidden, weight_bits=bits, bias=spec.q_bias and spec.kv_bias, **rows)
-    ]
+    ops: list[AbstractOp] = []
+    bias = spec.q_bias and spec.kv_bias
+    ops.append(Matmul("qkv", width + own + spec.gate / tp, hidden, weight_bits=bits, bias=bias, visual=visual))
     ops.extend(_partial_bias(spec, width, own))
     if spec.qk_norm:
         size = width + keys
-        ops.append(Elementwise("qk_norm", "norm", size, size, owned=float(spec.qk_norm), **rows))
+        ops.append(Elementwise("qk_norm", "norm", size, size, owned=float(spec.qk_norm), visual=visual))
     if spec.rope:
-        ops.append(Elementwise("rope", "rope", width + keys, width + keys, **rows))
+        ops.append(Elementwise("rope", "rope", width + keys, width + keys, visual=visual))
     ops.append(
         Attention(
             "attention",
@@ -165,8 +164,8 @@ def _self(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float, vi
         )
     )
     if spec.gate:
-        ops.append(Elementwise("gate", "activation", 2.0 * spec.gate / tp, spec.gate / tp, **rows))
-    out = Matmul("o", hidden, heads * spec.v_dim, weight_bits=bits, bias=spec.o_bias, **rows)
+        ops.append(Elementwise("gate", "activation", 2.0 * spec.gate / tp, spec.gate / tp, visual=visual))
+    out = Matmul("o", hidden, heads * spec.v_dim, weight_bits=bits, bias=spec.o_bias, visual=visual)
     both = (*ops, out, *reduce(hidden, tp, visual, 1.0))
     window = float(spec.window) if spec.kind in ("sliding", "chunked") else 0.0
     stored = 0.0 if spec.shared_kv else 1.0
@@ -204,7 +203,12 @@ def _latent(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) 
     query and the output and attends to the latent itself, which is stored once per token on every device."""
     hidden = float(language.hidden)
     heads = divided(spec.heads, tp, "the language model")
-    nope, rank, rope, value = float(spec.head_dim - spec.rope_dim), float(spec.kv_rank), float(spec.rope_dim), float(spec.v_dim)
+    nope, rank, rope, value = (
+        float(spec.head_dim - spec.rope_dim),
+        float(spec.kv_rank),
+        float(spec.rope_dim),
+        float(spec.v_dim),
+    )
     query = heads * spec.head_dim
     down: tuple[AbstractOp, ...]
     if spec.q_rank:
@@ -219,7 +223,9 @@ def _latent(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) 
     norm = Elementwise("qk_norm", "norm", rank, rank, owned=rank)
     turn = Elementwise("rope", "rope", heads * rope + rope, heads * rope + rope)
     kv_b = Matmul("kv_b", heads * (nope + value), rank, weight_bits=bits)
-    expanded = Attention("attention", heads, heads, float(spec.head_dim), value, "causal", bidirectional=language.bidirectional)
+    expanded = Attention(
+        "attention", heads, heads, float(spec.head_dim), value, "causal", bidirectional=language.bidirectional
+    )
     into = Matmul("absorb_q", rank, nope, weight_bits=bits, copies=heads)
     latent = Attention("attention", heads, 1.0, rank + rope, rank, "causal", shared=True)
     outof = Matmul("absorb_o", value, rank, weight_bits=bits, copies=heads)
@@ -238,7 +244,14 @@ def _linear(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) 
     *inner, last = spec.projections
     for item in inner:
         ops.append(
-            Matmul("in_proj", item.outputs / tp, float(item.inputs), weight_bits=bits, bias=item.bias, copies=float(item.copies))
+            Matmul(
+                "in_proj",
+                item.outputs / tp,
+                float(item.inputs),
+                weight_bits=bits,
+                bias=item.bias,
+                copies=float(item.copies),
+            )
         )
     moved = spec.scan_elements / tp
     ops.append(Elementwise("scan", "scan", moved, moved, owned=spec.other_parameters / tp))

@@ -27,7 +27,9 @@ def build_projector(model: Lvlm, bits: float = 16.0) -> tuple[Layer, ...]:
 
 
 def _operator(step: Step, merge: float, bits: float) -> AbstractOp:
-    visual, text, group = {"patches": (1.0, 0.0, 1.0), "merged": (1.0, 0.0, merge), "tokens": (0.0, 1.0, 1.0)}[step.rows]
+    visual, text, group = {"patches": (1.0, 0.0, 1.0), "merged": (1.0, 0.0, merge), "tokens": (0.0, 1.0, 1.0)}[
+        step.rows
+    ]
     if step.op == "linear":
         return Matmul(
             step.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from simulator.interop.hf import projector as bridge
 from simulator.interop.hf.fields import TRANSFORMERS, Fields
@@ -75,7 +75,9 @@ ALIASES = {
 
 def supported() -> tuple[str, ...]:
     """Every `model_type` that can be imported."""
-    return tuple(sorted({*WRAPPERS, *OTHERS, *(name for name in FAMILIES if not name.endswith(("_text", "_text_model")))}))
+    return tuple(
+        sorted({*WRAPPERS, *OTHERS, *(name for name in FAMILIES if not name.endswith(("_text", "_text_model")))})
+    )
 
 
 def import_config(config: dict[str, Any], name: str | None = None, processor: dict[str, Any] | None = None) -> Lvlm:
@@ -101,7 +103,9 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
         parts = {"language": OTHERS[type](top)}
     else:
         close = nearest(type, supported())
-        raise SpecError(f"model_type: {type!r} is not known; {'nearest' if close else 'known'}: {', '.join(close or supported())}")
+        raise SpecError(
+            f"model_type: {type!r} is not known; {'nearest' if close else 'known'}: {', '.join(close or supported())}"
+        )
     data = {"name": called, "title": called, "sources": (source,), "assumptions": tuple(assumed), **parts}
     return validated(Lvlm, data, f"config of {called}")
 

@@ -34,14 +34,15 @@ def _lines(key: str, value: Any, depth: int) -> list[str]:
             out.extend(_lines(str(name), item, depth + 1))
         return out
     items = cast("list[Any]", value)
-    if all(not isinstance(item, dict | str) for item in items) or (all(isinstance(i, str) for i in items) and key in ("order",)):
+    if key in ("order", "tail") or all(not isinstance(item, dict | str) for item in items):
         return [*out[:-1], *_wrapped(f"{pad}{_key(key)}: [", items, "  " * (depth + 1))]
     out.extend(f"{pad}  - {_inline(item)}" for item in items)
     return out
 
 
 def _wrapped(start: str, items: list[Any], pad: str) -> list[str]:
-    lines, line = [], start
+    lines: list[str] = []
+    line = start
     for index, item in enumerate(items):
         text = _inline(item) + ("," if index < len(items) - 1 else "]")
         if len(line) + len(text) + 1 > WIDTH and line.strip():

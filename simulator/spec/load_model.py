@@ -25,7 +25,9 @@ def load_model(name_or_path: str | Path) -> Lvlm:
         try:
             stamp = path.stat().st_mtime_ns
         except (OSError, ValueError):
-            raise SpecError(f"model: {text!r} is no file that can be read; give a model file's path or a name") from None
+            raise SpecError(
+                f"model: {text!r} is no file that can be read; give a model file's path or a name"
+            ) from None
         return _read(path, stamp)
     return _named(text, data_folder("models"))
 

@@ -151,7 +151,9 @@ class Stack(Spec):
         for entry in (*self.order, *self.tail):
             count, _, name = entry.partition(" ")
             if not (count.isdecimal() and int(count) > 0) or name not in self.blocks:
-                raise ValueError(f"order: {entry!r} is not a count and one of {', '.join(self.blocks)}, as in '5 local'")
+                raise ValueError(
+                    f"order: {entry!r} is not a count and one of {', '.join(self.blocks)}, as in '5 local'"
+                )
             total += int(count)
         if total * self.repeat > MAX_LAYERS:
             raise ValueError(f"order: more than {MAX_LAYERS} layers")
@@ -303,7 +305,9 @@ class Lvlm(Spec):
         parts = {"vision": self.vision, "projector": self.projector, "preprocessing": self.preprocessing}
         missing = [name for name, part in parts.items() if part is None]
         if missing and len(missing) < len(parts):
-            raise ValueError(f"{missing[0]} is missing: a model has vision, projector and preprocessing, or none of them")
+            raise ValueError(
+                f"{missing[0]} is missing: a model has vision, projector and preprocessing, or none of them"
+            )
         return self
 
     @cached_property

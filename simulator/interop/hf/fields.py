@@ -59,7 +59,9 @@ class Fields:
         elif otherwise is not _MISSING:
             return otherwise
         else:
-            raise SpecError(f"{self.name(field)} is missing, and transformers {TRANSFORMERS} has no default for {self.type}")
+            raise SpecError(
+                f"{self.name(field)} is missing, and transformers {TRANSFORMERS} has no default for {self.type}"
+            )
         if found is not None:
             note = f"{self.name(field)} = {_short(found)}: default of transformers {TRANSFORMERS} for {self.type}"
             if note not in self.assumed:
@@ -115,9 +117,12 @@ class Fields:
         value = self.value(field, otherwise)
         if value is None:
             return []
-        if not isinstance(value, list) or len(cast("list[Any]", value)) > 4096:
-            raise SpecError(f"{self.name(field)}: {_short(value)} is not accepted: a list of whole numbers")
-        return [self._whole(field, item, least) for item in cast("list[Any]", value)]
+        items: list[Any] | None = cast("list[Any]", value) if isinstance(value, list) else None
+        if items is None or len(items) > 4096:
+            raise SpecError(
+                f"{self.name(field)}: {_short(cast('object', value))} is not accepted: a list of whole numbers"
+            )
+        return [self._whole(field, item, least) for item in items]
 
     def side(self, field: str, otherwise: Any = _MISSING) -> int:
         """A square's side: a number, or a list of two equal ones."""
@@ -133,7 +138,9 @@ class Fields:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LIMIT:
-            raise SpecError(f"{self.name(field)}: {_short(value)} is not accepted: a whole number from {least} to {LIMIT:.0e}")
+            raise SpecError(
+                f"{self.name(field)}: {_short(value)} is not accepted: a whole number from {least} to {LIMIT:.0e}"
+            )
         return value
 
 

@@ -12,7 +12,14 @@ from simulator.spec.source import SpecError
 Kind = Literal["linear", "mlp", "pixel-shuffle", "patch-merger"]
 
 
-def linear(name: str, inputs: int, outputs: int, bias: bool, rows: Literal["patches", "merged", "tokens"] = "merged", copies: int = 1) -> Step:
+def linear(
+    name: str,
+    inputs: int,
+    outputs: int,
+    bias: bool,
+    rows: Literal["patches", "merged", "tokens"] = "merged",
+    copies: int = 1,
+) -> Step:
     """A matrix step."""
     return Step(op="linear", name=name, rows=rows, inputs=inputs, outputs=outputs, bias=bias, copies=copies)
 
@@ -55,7 +62,9 @@ def idefics(top: Fields, vision: Fields, text: Fields) -> Projector:
     """Pixel shuffle and one matrix."""
     merge = top.size("scale_factor")
     joined = vision.size("hidden_size") * merge**2
-    return Projector(kind="pixel-shuffle", merge=merge, steps=(linear("linear", joined, text.size("hidden_size"), False),))
+    return Projector(
+        kind="pixel-shuffle", merge=merge, steps=(linear("linear", joined, text.size("hidden_size"), False),)
+    )
 
 
 def gemma(top: Fields, vision: Fields, text: Fields) -> Projector:
@@ -63,7 +72,9 @@ def gemma(top: Fields, vision: Fields, text: Fields) -> Projector:
     hidden, tokens, side = vision.size("hidden_size"), top.size("mm_tokens_per_image"), grid_side(vision)
     pooled = round(tokens**0.5)
     if pooled**2 != tokens or side % pooled:
-        raise SpecError(f"{top.name('mm_tokens_per_image')}: {tokens} is not accepted: a square whose root divides {side}")
+        raise SpecError(
+            f"{top.name('mm_tokens_per_image')}: {tokens} is not accepted: a square whose root divides {side}"
+        )
     steps = (
         Step(op="gather", name="pool", rows="patches", outputs=hidden),
         norm(hidden, hidden),

@@ -153,7 +153,11 @@ def _window(fields: Fields, index: int, stated: str | None) -> int:
         sliding = index % 2 == 0 if stated is None else stated == "sliding_attention"
         return fields.count("sliding_window") if sliding else 0
     if type == "gemma3_text":
-        sliding = (index + 1) % fields.size("sliding_window_pattern", 6) != 0 if stated is None else stated == "sliding_attention"
+        sliding = (
+            (index + 1) % fields.size("sliding_window_pattern", 6) != 0
+            if stated is None
+            else stated == "sliding_attention"
+        )
         return fields.count("sliding_window") if sliding else 0
     if type in ("mistral", "mixtral", "phi3", "phi4_multimodal"):
         return fields.count("sliding_window")
@@ -178,9 +182,7 @@ def _name(kind: AttentionKind, routed: bool, fields: Fields, family: Family) -> 
     return "-".join(part for part in (name or ("global" if fields.type == "llama4_text" else ""), tail) if part)
 
 
-def _block(
-    fields: Fields, family: Family, hidden: int, kind: AttentionKind, window: int, routed: bool
-) -> Block:
+def _block(fields: Fields, family: Family, hidden: int, kind: AttentionKind, window: int, routed: bool) -> Block:
     cross = kind == "cross"
     return Block(
         attention=_latent(fields) if kind == "mla" else _attention(fields, family, hidden, kind, window),
@@ -196,7 +198,9 @@ def _attention(fields: Fields, family: Family, hidden: int, kind: AttentionKind,
     kv_heads = fields.derived("num_key_value_heads", heads, "as many as attention heads")
     head_dim = fields.derived("head_dim", max(1, hidden // heads), "hidden_size / num_attention_heads")
     if heads % kv_heads:
-        raise SpecError(f"{fields.name('num_key_value_heads')}: {kv_heads} is not accepted: it must divide {heads} heads")
+        raise SpecError(
+            f"{fields.name('num_key_value_heads')}: {kv_heads} is not accepted: it must divide {heads} heads"
+        )
     stated = "attention_bias" if fields.type != "internlm2" else "bias"
     qkv = fields.flag(stated, False) if family.qkv_bias is None else family.qkv_bias
     out = fields.flag(stated, False) if family.o_bias is None else family.o_bias

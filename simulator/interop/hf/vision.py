@@ -23,7 +23,9 @@ def grid_side(fields: Fields) -> int:
     return image // patch
 
 
-def _mixer(fields: Fields, hidden: int, heads: int, *, qkv: bool, out: bool, rope: bool, norm: int = 0, window: int = 0) -> AttentionSpec:
+def _mixer(
+    fields: Fields, hidden: int, heads: int, *, qkv: bool, out: bool, rope: bool, norm: int = 0, window: int = 0
+) -> AttentionSpec:
     if hidden % heads:
         raise SpecError(f"{fields.path}: {heads} heads do not divide the hidden size {hidden}")
     return AttentionSpec(
@@ -126,9 +128,7 @@ def _internvl(fields: Fields) -> VisionEncoder:
         norm=2 * hidden if normed else 0,
     )
     mlp = FeedForwardSpec(width=fields.size("intermediate_size"), gated=False, bias=True)
-    block = Block(
-        attention=mixer, feed_forward=mlp, norm_parameters=2 * per_norm * hidden, other_parameters=2 * hidden
-    )
+    block = Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * per_norm * hidden, other_parameters=2 * hidden)
     positions = hidden * (side**2 + 1) if fields.flag("use_absolute_position_embeddings", True) else 0
     masks = hidden if fields.flag("use_mask_token", False) else 0
     return VisionEncoder(
@@ -166,7 +166,9 @@ def _qwen(fields: Fields) -> VisionEncoder:
         order = ["full" if index in full else "window" for index in range(depth)]
     positions = 0 if first or second else hidden * fields.size("num_position_embeddings")
     return VisionEncoder(
-        name={"qwen2_vl_vision": "Qwen2-VL ViT", "qwen2_5_vl_vision": "Qwen2.5-VL ViT"}.get(fields.type, "Qwen3-VL ViT"),
+        name={"qwen2_vl_vision": "Qwen2-VL ViT", "qwen2_5_vl_vision": "Qwen2.5-VL ViT"}.get(
+            fields.type, "Qwen3-VL ViT"
+        ),
         hidden=hidden,
         patch=patch,
         patch_kernel=patch,
