@@ -1,0 +1,101 @@
+"""Token budgets of the KV cache: how a mean budget is shared out over layers and heads, and which layers have one.
+
+A budget is the share of the eligible prompt tokens that a layer (or a KV head) still holds after prefill. `pyramid` and
+`varied` follow a straight line that falls from 1 + s to 1 - s times the mean, with s no larger than lets every budget
+stay within 0 and 1 (PyramidKV, arXiv 2406.02069, uses such a line over the layers).
+"""
+
+from __future__ import annotations
+
+from simulator.attention import Attention
+from simulator.ops import Elementwise, Shape, Tokens
+from simulator.overheads import gather, rows, similarity, topk
+from simulator.program import Extra, Layer, Program, split
+from simulator.quantity import Numeric, ceil, is_array, maximum, minimum, where
+from simulator.spec.deployment import Engine
+
+STEEPEST = 0.5
+
+
+def spread(budget: Numeric, steepest: float = STEEPEST) -> Numeric:
+    """s of the line: `steepest`, or less where a budget would exceed 1."""
+    return minimum(steepest, 1.0 / budget - 1.0)
+
+
+def on_line(budget: Numeric, at: float, count: float) -> Numeric:
+    """Budget of place `at` of `count` on the falling line whose mean is `budget`."""
+    return budget * (1.0 + spread(budget) * (1.0 - 2.0 * at / (count - 1.0))) if count > 1 else budget
+
+
+def fullest_group(budget: Numeric, heads: float, group: float, steepest: float = STEEPEST) -> Numeric:
+    """Mean budget of the fullest of the groups into which `heads` KV heads on a line are cut, `group` in each."""
+    return budget * (1.0 + spread(budget, steepest) * (1.0 - (group - 1.0) / (heads - 1.0))) if heads > 1.0 else budget
+
+
+def attention_of(layer: Layer) -> Attention | None:
+    """The attention operator of a decode step, if the layer has one."""
+    return next((op for op in layer.decode if isinstance(op, Attention)), None)
+
+
+def evictable(layer: Layer) -> bool:
+    """True where the cache grows with the prompt: not behind a window, which drops tokens by itself, and not a constant state."""
+    cache = layer.cache
+    return cache is not None and attention_of(layer) is not None and not is_array(cache.window) and cache.window == 0.0
+
+
+def prompt(program: Program, layer: Layer) -> Tokens:
+    """Prompt tokens of one sequence that the layer caches."""
+    if layer.cache is None:
+        return Tokens(0.0, 0.0)
+    return Tokens(program.visual * layer.keep * layer.cache.visual, program.text * layer.cache.text)
+
+
+def resident(program: Program, layer: Layer) -> Tokens:
+    """Prompt tokens of one sequence that stay after prefill."""
+    cache, tokens = layer.cache, prompt(program, layer)
+    if cache is None:
+        return tokens
+    return Tokens(tokens.visual * cache.resident_visual, tokens.text * cache.resident_text + cache.resident_extra)
+
+
+def prefill_passes(program: Program, engine: Engine) -> Numeric:
+    """Passes that the prompt is split into by a technique, or else by the engine."""
+    size = program.prefill.chunk_tokens
+    if not is_array(size) and size <= 0.0:
+        size = float(engine.chunk_tokens)
+    rows = program.batch * (program.visual + program.text - program.prefill.cached_visual - program.prefill.cached_text)
+    if not is_array(size) and size <= 0.0:
+        return 1.0
+    return maximum(ceil(rows / maximum(size, 1.0)), 1.0)
+
+
+def singly(layers: tuple[Layer, ...], start: int) -> tuple[Layer, ...]:
+    """The same layers, each of those from `start` on as a run of its own."""
+    for index in range(start, layers[-1].stop):
+        layers = split(layers, index)
+    return layers
+
+
+def choosing(name: str, program: Program, layer: Layer, changed: Layer, observe: Numeric, merge: bool) -> tuple[Extra, ...]:
+    """What eviction from `layer` to `changed` pays at the end of prefill: attention rows of the last `observe` prompt tokens
+    against all keys, their ranking, the copy of what stays, and for `merge` the nearest kept key of every token that goes."""
+    op, before, after = attention_of(layer), prompt(program, layer), resident(program, changed)
+    if op is None or layer.cache is None:
+        return ()
+    times = layer.count * where(after.total < before.total, 1.0, 0.0)
+    batch, last = program.batch, minimum(observe, before.total)
+    shape = Shape("prefill", batch, Tokens(0.0, last), Tokens(0.0, maximum(before.total - last, 0.0)))
+    scores = Attention(f"{name} scores", op.heads, op.kv_heads, op.head_dim, 0.0, "causal", format=op.format)
+    mean = Elementwise(f"{name} mean", "softmax", read=last * op.heads, write=op.kv_heads)
+    width = layer.cache.key_width + layer.cache.value_width
+    extras = (
+        Extra(f"{name} scores", "prefill", scores, shape, times),
+        Extra(f"{name} mean", "prefill", mean, rows(batch, before.total, "prefill"), times),
+        topk(name, "prefill", batch, before.total * op.kv_heads, times),
+        gather(name, "prefill", batch, after.total, width, times),
+    )
+    if not merge:
+        return extras
+    lost = maximum(before.total - after.total, 0.0)
+    nearest = similarity(f"{name} merge", "prefill", batch, lost, after.total, layer.cache.key_width, times)
+    return (*extras, nearest, gather(f"{name} merge", "prefill", batch, lost, width, times))
