@@ -54,7 +54,21 @@ class Case:
     @property
     def machine(self) -> Machine:
         """What the operators run on."""
+        if self.chip is self.device.chip:
+            return machine_of(self.device, self.engine)
         return Machine(self.chip, kernels_for(self.device, self.engine.fits), self.engine)
+
+
+_MACHINES: dict[tuple[int, int], Machine] = {}
+
+
+def machine_of(device: Device, engine: Engine) -> Machine:
+    """One machine for each (device, engine), so that what it remembers serves every case."""
+    key = (id(device), id(engine))
+    known = _MACHINES.get(key)
+    if known is None or known.chip is not device.chip or known.engine is not engine:
+        known = _MACHINES[key] = Machine(device.chip, kernels_for(device, engine.fits), engine)
+    return known
 
 
 @final
@@ -165,7 +179,7 @@ _NOTHING = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def _seen(model: Lvlm, pictures: Sequence[Picture], clips: Sequence[Clip]) -> VisualInput:
-    if not pictures and not clips or model.preprocessing is None:
+    if (not pictures and not clips) or model.preprocessing is None:
         return _NOTHING
     return visual_input(model.preprocessing, pictures, clips)
 

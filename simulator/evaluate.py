@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
 from simulator.attention import Attention
 from simulator.host import Host, preprocess
 from simulator.ops import AbstractOp, Shape, Tokens, chunked_sum, clipped_sum
-from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName, Tower
-from simulator.quantity import Numeric, ceil, clip, is_array, maximum, minimum, where
+from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName
+from simulator.quantity import Numeric, ceil, clip, is_array, maximum, where
 from simulator.stage import Machine, Total
 
 # Two-point Gauss-Legendre on [0, 1]: exact for the cubic a smooth maximum looks like between break points.
@@ -45,8 +44,9 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
         for extra in extras.get(name, ()):
             repeats = extra.repeats * (steps if extra.per_step else 1.0)
             total = totals[name]
-            total.count(extra.op, extra.shape, repeats, group, extra.counted)
-            total.time(extra.op, extra.shape, repeats)
+            if extra.counted:
+                total.count((extra.op,), extra.shape, repeats, group)
+            total.time((extra.op,), extra.shape, repeats)
     engine = machine.engine
     visual = program.towers != ()
     passes = chunks(program, machine)
@@ -119,11 +119,12 @@ def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.
         times = layer.count * layer.executed_prefill
         spread = Shape("prefill", batch, rows, cached)
         whole = Shape("prefill", program.batch, rows, cached, images=program.visual_input.images)
-        for op in layer.prefill:
-            if isinstance(op, Attention):
-                total.run((op,), whole, times, over)
-            else:
-                total.run((op,), spread, times * passes, over)
+        if not is_array(passes) and passes == 1.0:
+            total.run(layer.prefill, whole, times, over)
+            continue
+        attention, others = parted(layer.prefill)
+        total.run(attention, whole, times, over)
+        total.run(others, spread, times * passes, over)
     total.run(decoder.head.prefill, Shape("prefill", program.batch, Tokens(0.0, 1.0)), 1.0, over)
 
 
@@ -165,17 +166,30 @@ def _stack(
     total.run(decoder.embedding.decode, single, passes, over)
     for layer in decoder.layers:
         times = layer.count * layer.executed_decode * passes
-        for op in layer.decode:
-            if isinstance(op, Attention):
-                _attend(program, op, layer, prompt, total, times, query, tokens, per_cycle, over)
-            else:
-                total.run((op,), single, times, over)
+        attention, others = parted(layer.decode)
+        total.run(others, single, times, over)
+        if attention:
+            _attend(program, attention, layer, prompt, total, times, query, tokens, per_cycle, over)
     total.run(decoder.head.decode, single, passes, over)
+
+
+_PARTS: dict[int, tuple[tuple[AbstractOp, ...], tuple[AbstractOp, ...], tuple[AbstractOp, ...]]] = {}
+
+
+def parted(ops: tuple[AbstractOp, ...]) -> tuple[tuple[AbstractOp, ...], tuple[AbstractOp, ...]]:
+    """(attention, the others) of a layer's operators; the same tuples for the same operators."""
+    known = _PARTS.get(id(ops))
+    if known is None or known[0] is not ops:
+        if len(_PARTS) > 20_000:
+            _PARTS.clear()
+        attention = tuple(op for op in ops if isinstance(op, Attention))
+        known = _PARTS[id(ops)] = (ops, attention, tuple(op for op in ops if not isinstance(op, Attention)))
+    return known[1], known[2]
 
 
 def _attend(
     program: Program,
-    op: Attention,
+    ops: tuple[AbstractOp, ...],
     layer: Layer,
     prompt: Tokens,
     total: Total,
@@ -186,9 +200,10 @@ def _attend(
     over: Numeric,
 ) -> None:
     """Attention over a growing context: work summed exactly, seconds by quadrature broken where the window fills."""
-    cache = layer.cache
+    cache, op = layer.cache, ops[0]
+    assert isinstance(op, Attention)
     if cache is None:
-        total.run((op,), Shape("decode", program.batch, query), times, over)
+        total.run(ops, Shape("decode", program.batch, query), times, over)
         return
     visual = prompt.visual * layer.keep * cache.resident_visual
     text = prompt.text * cache.resident_text + cache.resident_extra
@@ -201,21 +216,32 @@ def _attend(
         start = visual * op.visible_visual + text * op.visible_text
         steps = maximum(tokens, 1.0)
         mean = (clipped_sum if op.mask == "window" else chunked_sum)(start, steps, op.window) / steps
-        # Keys before this row, such that the row attends to `mean` of them, itself included.
+        # As many keys before this row as make it attend to `mean` of them, itself included.
         exact = Shape("decode", program.batch, query, Tokens(0.0, maximum(mean - 1.0, 0.0)))
-        counting = replace(op, mask="causal") if op.mask == "chunk" else op
-        total.count(counting, exact, times, over)
         if op.mask == "chunk":
-            total.time(counting, exact, times)
+            total.run(_causal(ops), exact, times, over)
             return
+        total.count(ops, exact, times, over)
         share = clip((op.window - start) / steps, 0.0, 1.0)
         for node in _NODES:
-            total.time(op, shape(last * share * node), times * share * 0.5)
-        total.time(op, shape(last), times * (1.0 - share))
+            total.time(ops, shape(last * share * node), times * share * 0.5)
+        total.time(ops, shape(last), times * (1.0 - share))
         return
-    total.count(op, shape(last * 0.5), times, over)
+    total.count(ops, shape(last * 0.5), times, over)
     if op.mask == "cross":
-        total.time(op, shape(0.0), times)
+        total.time(ops, shape(0.0), times)
         return
     for node in _NODES:
-        total.time(op, shape(last * node), times * 0.5)
+        total.time(ops, shape(last * node), times * 0.5)
+
+
+_CAUSAL: dict[int, tuple[tuple[AbstractOp, ...], tuple[AbstractOp, ...]]] = {}
+
+
+def _causal(ops: tuple[AbstractOp, ...]) -> tuple[AbstractOp, ...]:
+    """The same attention without chunks, for a context that is already counted within its chunk."""
+    known = _CAUSAL.get(id(ops))
+    if known is None or known[0] is not ops:
+        changed = tuple(replace(op, mask="causal") for op in ops if isinstance(op, Attention))
+        known = _CAUSAL[id(ops)] = (ops, changed)
+    return known[1]

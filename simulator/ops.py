@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal, final
 
-from simulator.quantity import Numeric, maximum, minimum
+from simulator.quantity import Numeric, is_array, maximum, minimum
 
 Phase = Literal["encode", "project", "prefill", "decode"]
 
@@ -47,6 +47,12 @@ class Shape:
     height: Numeric = 1.0
     width: Numeric = 1.0
     images: Numeric = 1.0
+
+    @property
+    def varies(self) -> bool:
+        """True where any figure is an array."""
+        query, cached = self.query, self.cached
+        return is_array(self.batch, query.visual, query.text, cached.visual, cached.text, self.height, self.width, self.images)
 
 
 @final

@@ -6,7 +6,6 @@ their sums add in squares. A stage is as fast as the slower of the device and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final
 
@@ -24,19 +23,105 @@ TERMS = ("compute", "memory", "overhead", "network", "host")
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Machine:
-    """What the operators run on. devices: how many work on this stage in step (totals are over all of them)."""
+    """What the operators run on; remembers what equal operators cost on equal shapes."""
 
     chip: Chip
     kernels: Kernels
     engine: Engine
+    remembered: dict[tuple[int, Shape, bool, bool], Bundle] = field(default_factory=lambda: {})
+
+    def bundle(self, ops: tuple[AbstractOp, ...], shape: Shape, counted: bool = True, timed: bool = True) -> Bundle:
+        """Cost of `ops`, each once on `shape`. A scalar shape is looked up; arrays are computed afresh."""
+        if shape.varies:
+            return Bundle(ops, shape, self, counted, timed)
+        key = (id(ops), shape, counted, timed)
+        known = self.remembered.get(key)
+        if known is None or known.ops is not ops:
+            if len(self.remembered) > _MEMORY:
+                self.remembered.clear()
+            known = self.remembered[key] = Bundle(ops, shape, self, counted, timed)
+        return known
+
+
+_MEMORY = 20_000
+
+
+@final
+class Bundle:
+    """Operators once on a shape: one device's seconds, work and uncertainty. Linear in repeats, so computed once."""
+
+    __slots__ = (
+        "activation_bytes", "compute_floor", "flops", "high", "kv_bytes", "launches", "low", "ops", "rows", "seconds",
+        "sources", "terms", "transient_bytes", "weight_bytes", "widest_bytes",
+    )  # fmt: skip
+
+    def __init__(self, ops: tuple[AbstractOp, ...], shape: Shape, machine: Machine, counted: bool, timed: bool) -> None:
+        self.ops = ops
+        self.seconds: Numeric = 0.0
+        self.terms: list[Numeric] = [0.0, 0.0, 0.0, 0.0]
+        self.launches: Numeric = 0.0
+        self.flops: Numeric = 0.0
+        self.compute_floor: Numeric = 0.0
+        self.weight_bytes: Numeric = 0.0
+        self.activation_bytes: Numeric = 0.0
+        self.kv_bytes: Numeric = 0.0
+        self.transient_bytes: Numeric = 0.0
+        self.widest_bytes: Numeric = 0.0
+        self.low: dict[str, Numeric] = {}
+        self.high: dict[str, Numeric] = {}
+        self.sources: dict[str, Numeric] = {}
+        self.rows: list[tuple[str, Work, Time | None]] = []
+        for op in ops:
+            work = op.work(shape)
+            if counted:
+                self._count(work, machine)
+            if timed:
+                self._time(op, work, machine)
+
+    def _count(self, work: Work, machine: Machine) -> None:
+        self.flops = self.flops + work.flops
+        self.weight_bytes = self.weight_bytes + work.weight_bytes
+        self.activation_bytes = self.activation_bytes + work.activation_bytes
+        self.kv_bytes = self.kv_bytes + work.kv_bytes
+        self.widest_bytes = maximum(self.widest_bytes, work.activation_bytes)
+        if work.format != "vector":
+            peak = machine.chip.peak[machine.chip.executed_format(work.format)]
+            self.compute_floor = self.compute_floor + work.flops / peak
+
+    def _time(self, op: AbstractOp, work: Work, machine: Machine) -> None:
+        for kernel in lowered(op, work, machine.engine):
+            size = kernel.dims[0]
+            varies = is_array(size)
+            if not varies and size <= 0.0:
+                continue
+            taken = timed(kernel, machine)
+            self._add(kernel, taken, where(size > 0.0, 1.0, 0.0) if varies else 1.0, machine)
+
+    def _add(self, work: Work, taken: Time, scale: Numeric, machine: Machine) -> None:
+        seconds = taken.expected * scale
+        self.seconds = self.seconds + seconds
+        terms = self.terms
+        if work.kernel in NETWORK:
+            terms[3] = terms[3] + seconds
+        else:
+            terms[0] = terms[0] + taken.compute * scale
+            terms[1] = terms[1] + taken.memory * scale
+            terms[2] = terms[2] + taken.overhead * scale
+        self.launches = self.launches + scale * (work.launches * machine.engine.kernels.get(work.kernel, 1.0))
+        self.transient_bytes = maximum(self.transient_bytes, work.transient_bytes)
+        fit = taken.fit
+        self.low[fit] = self.low.get(fit, 0.0) + seconds * taken.low
+        self.high[fit] = self.high.get(fit, 0.0) + seconds * taken.high
+        self.sources[taken.source] = self.sources.get(taken.source, 0.0) + seconds
+        self.rows.append((work.name, work, taken))
 
 
 @final
 @dataclass(slots=True)
 class Total:
-    """Running sums of one stage on one device; `devices` turns work into totals."""
+    """Running sums of one stage: seconds on one device, work over all devices."""
 
     machine: Machine
     stage: str
@@ -55,55 +140,48 @@ class Total:
     sources: dict[str, Numeric] = field(default_factory=dict[str, Numeric])
     rows: list[tuple[str, Work, Time, Numeric]] | None = None
 
-    def run(self, ops: Iterable[AbstractOp], shape: Shape, repeats: Numeric = 1.0, devices: Numeric = 1.0) -> None:
-        """Every operator once on `shape`, `repeats` times."""
-        for op in ops:
-            self.count(op, shape, repeats, devices)
-            self.time(op, shape, repeats)
+    def run(self, ops: tuple[AbstractOp, ...], shape: Shape, repeats: Numeric = 1.0, devices: Numeric = 1.0) -> None:
+        """Every operator once on `shape`, `repeats` times, on `devices` in step."""
+        bundle = self.machine.bundle(ops, shape)
+        self.counted(bundle, repeats, devices)
+        self.timed(bundle, repeats)
 
-    def count(self, op: AbstractOp, shape: Shape, repeats: Numeric, devices: Numeric, counted: bool = True) -> None:
+    def count(self, ops: tuple[AbstractOp, ...], shape: Shape, repeats: Numeric, devices: Numeric) -> None:
         """Work only, over all devices; does not depend on the engine."""
-        work = op.work(shape)
-        scale = repeats * devices
-        if counted:
-            self.flops = self.flops + work.flops * scale
-        self.weight_bytes = self.weight_bytes + work.weight_bytes * scale
-        self.activation_bytes = self.activation_bytes + work.activation_bytes * scale
-        self.kv_bytes = self.kv_bytes + work.kv_bytes * scale
-        self.widest_bytes = maximum(self.widest_bytes, work.activation_bytes)
-        if work.kernel not in NETWORK and work.format != "vector":
-            peak = self.machine.chip.peak[self.machine.chip.executed_format(work.format)]
-            self.compute_floor = self.compute_floor + work.flops * repeats / peak
+        self.counted(self.machine.bundle(ops, shape, True, False), repeats, devices)
 
-    def time(self, op: AbstractOp, shape: Shape, repeats: Numeric) -> None:
+    def time(self, ops: tuple[AbstractOp, ...], shape: Shape, repeats: Numeric) -> None:
         """Seconds only, on one device."""
-        for work in lowered(op, shape, self.machine.engine):
-            size = work.dims[0]
-            if not is_array(size) and size <= 0.0:
-                continue
-            taken = timed(work, self.machine)
-            scale = where(size > 0.0, repeats, 0.0) if is_array(size) else repeats
-            self.add(work, taken, scale)
+        self.timed(self.machine.bundle(ops, shape, False, True), repeats)
 
-    def add(self, work: Work, taken: Time, scale: Numeric) -> None:
-        """One timed kernel, `scale` times."""
-        seconds = taken.expected * scale
-        self.seconds = self.seconds + seconds
-        terms = self.terms
-        if work.kernel in NETWORK:
-            terms["network"] = terms["network"] + seconds
-        else:
-            terms["compute"] = terms["compute"] + taken.compute * scale
-            terms["memory"] = terms["memory"] + taken.memory * scale
-            terms["overhead"] = terms["overhead"] + taken.overhead * scale
-        self.launches = self.launches + scale * (work.launches * self.machine.engine.kernels.get(work.kernel, 1.0))
-        self.transient_bytes = maximum(self.transient_bytes, work.transient_bytes)
-        fit = taken.fit
-        self.low[fit] = self.low.get(fit, 0.0) + seconds * taken.low
-        self.high[fit] = self.high.get(fit, 0.0) + seconds * taken.high
-        self.sources[taken.source] = self.sources.get(taken.source, 0.0) + seconds
+    def counted(self, bundle: Bundle, repeats: Numeric, devices: Numeric) -> None:
+        """Add a bundle's work."""
+        scale = repeats * devices
+        self.flops = self.flops + bundle.flops * scale
+        self.weight_bytes = self.weight_bytes + bundle.weight_bytes * scale
+        self.activation_bytes = self.activation_bytes + bundle.activation_bytes * scale
+        self.kv_bytes = self.kv_bytes + bundle.kv_bytes * scale
+        self.compute_floor = self.compute_floor + bundle.compute_floor * repeats
+        self.widest_bytes = maximum(self.widest_bytes, bundle.widest_bytes)
+
+    def timed(self, bundle: Bundle, repeats: Numeric) -> None:
+        """Add a bundle's seconds."""
+        self.seconds = self.seconds + bundle.seconds * repeats
+        terms, more = self.terms, bundle.terms
+        terms["compute"] = terms["compute"] + more[0] * repeats
+        terms["memory"] = terms["memory"] + more[1] * repeats
+        terms["overhead"] = terms["overhead"] + more[2] * repeats
+        terms["network"] = terms["network"] + more[3] * repeats
+        self.launches = self.launches + bundle.launches * repeats
+        self.transient_bytes = maximum(self.transient_bytes, bundle.transient_bytes)
+        low, high, sources = self.low, self.high, self.sources
+        for fit, value in bundle.low.items():
+            low[fit] = low.get(fit, 0.0) + value * repeats
+            high[fit] = high.get(fit, 0.0) + bundle.high[fit] * repeats
+        for source, value in bundle.sources.items():
+            sources[source] = sources.get(source, 0.0) + value * repeats
         if self.rows is not None:
-            self.rows.append((work.name, work, taken, scale))
+            self.rows += [(name, work, taken, repeats) for name, work, taken in bundle.rows if taken is not None]
 
     def extra(self, seconds: Numeric, term: str, spread: float, fit: str) -> None:
         """A time that no kernel model covers (host, engine)."""
@@ -166,11 +244,13 @@ def timed(work: Work, machine: Machine) -> Time:
     return kernels.elementwise(chip, kernel, work.bytes)
 
 
-def lowered(op: AbstractOp, shape: Shape, engine: Engine) -> tuple[Work, ...]:
-    """The kernels an engine really starts for an operator."""
-    work = op.work(shape)
+_ENGINE_KERNEL = {"prefill_attention": "prefill", "decode_attention": "decode", "encoder_attention": "encoder"}
+
+
+def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
+    """The kernels an engine really starts for an operator with that work."""
     if isinstance(op, Attention):
-        kernel = {"prefill": engine.prefill, "decode": engine.decode}.get(shape.phase, engine.encoder)
+        kernel = getattr(engine, _ENGINE_KERNEL[work.kernel])
         if kernel == "materialised" or op.materialised:
             return _materialised(op, work, engine)
         if engine.repeats_kv and op.heads != op.kv_heads:
@@ -199,7 +279,7 @@ def _repeated(op: Attention, work: Work) -> tuple[Work, ...]:
 
 def _materialised(op: Attention, work: Work, engine: Engine) -> tuple[Work, ...]:
     """QK^T, mask, softmax and PV as four kernels over the full rows x context square; scores in memory in between."""
-    batch, heads, kv_heads, head_dim, rows, context = work.dims
+    batch, heads, kv_heads, _, rows, context = work.dims
     scores = batch * heads * rows * context
     out: list[Work] = []
     keys = batch * kv_heads * context * op.head_dim * 2.0
