@@ -9,15 +9,13 @@ from __future__ import annotations
 from simulator.efficiency.bands import flat
 from simulator.efficiency.fits import Fit
 
-_NO_CACHE = 1e-3  # share of the last-level cache a default credits: none
-
 FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
-    "gemm": ("gemm", (3.5e-6, 0.75, 0.82, 2.0, _NO_CACHE, 1.0)),
-    "grouped_gemm": ("grouped_gemm", (12e-6, 0.5, 0.65, 2.0, 1e-6)),
+    "gemm": ("gemm", (3.0e-6, 0.78, 0.8, 2.3, 0.5, 0.6, 2e-6, 2.0, 1.5, 0.2)),
+    "grouped_gemm": ("grouped_gemm", (8e-6, 0.5, 0.65, 2.0, 2e-6)),
     "depthwise": ("roofline", (4e-6, 0.05, 0.5, 2.0)),
-    "encoder_attention": ("encoder", (8e-6, 0.5, 0.6, 1.5, 2e-6)),
-    "prefill_attention": ("prefill", (11e-6, 0.62, 0.6, 1.1)),
-    "decode_attention": ("decode", (10e-6, 0.88, 2.0, _NO_CACHE, 1.0, 4e-6, 0.3)),
+    "encoder_attention": ("encoder", (7e-6, 0.5, 0.6, 2.0, 0.5, 0.6, 3e-6, 0.4, 0.6)),
+    "prefill_attention": ("prefill", (10e-6, 0.6, 0.6, 1.2, 0.5, 0.6, 1e-6, 0.05, 0.6)),
+    "decode_attention": ("decode", (9e-6, 0.88, 2.0, 0.6, 0.6, 1.5e-6, 1e-6, 1e-6, 0.2, 64.0)),
     "mla_decode": ("roofline", (18e-6, 0.6, 0.8, 2.0)),
     "norm": ("stream", (2.5e-6, 0.42)),
     "activation": ("stream", (2.5e-6, 0.55)),

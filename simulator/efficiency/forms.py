@@ -5,32 +5,38 @@ roofline terms meet in a smooth maximum because a kernel overlaps loads and mult
 Forms use the datasheet figures of the chip they are given (which may be arrays), so that a counterfactual chip keeps the
 efficiencies of its name and changes its rates only. More peak or bandwidth never makes a form slower.
 
-Sources of the terms: roofline (Williams et al. 2009); latency-bandwidth collectives (Hockney 1994); split-KV decoding
-(Dao et al., FlashDecoding 2023); the combination and the numbers are fitted here, see `hardware_profiles/report.md`.
+Sources of the terms: roofline (Williams et al. 2009); latency-bandwidth collectives (Hockney 1994); wave quantisation
+and split-K (NVIDIA, matrix multiplication background guide); split-KV decoding (Dao et al., FlashDecoding 2023). How
+they are combined and their numbers are fitted here, see `hardware_profiles/report.md`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from simulator.quantity import Numeric, ceil, maximum, minimum, smooth_maximum
+from simulator.quantity import Numeric, ceil, clip, maximum, minimum, smooth_maximum
 from simulator.spec.hardware import Chip
 
 Values = tuple[float, ...]
 
-# Parameters by form, in the order the functions unpack them. Efficiencies are fractions of a datasheet figure,
-# t0 and costs are seconds, p and q are exponents of the smooth maximum.
+# Parameters by form, in the order the functions unpack them. ec, em, el2, eq: fractions of the datasheet's peak, memory,
+# cache and memory rate; t0, cta, block, combine, row, group, a, hop: seconds; p, q: exponents of the smooth maximum;
+# l2_share: share of the last-level cache that holds data; the others are pure numbers, explained where they are used.
+_MEMORY = ("l2_share", "el2")
 PARAMETERS: dict[str, tuple[str, ...]] = {
-    "gemm": ("t0", "ec", "em", "p", "l2_share", "el2"),
-    "gemm_quantised": ("t0", "ec", "em", "p", "l2_share", "el2", "eq", "row"),
+    "gemm": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave"),
+    "gemm_quantised": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave", "eq", "row"),
     "grouped_gemm": ("t0", "ec", "em", "p", "group"),
-    "prefill": ("t0", "ec", "em", "p"),
-    "encoder": ("t0", "ec", "em", "p", "cta"),
-    "decode": ("t0", "em", "p", "l2_share", "el2", "cta", "ec"),
+    "prefill": ("t0", "ec", "em", "p", *_MEMORY, "cta", "fill", "longest"),
+    "encoder": ("t0", "ec", "em", "p", *_MEMORY, "cta", "pad", "wave"),
+    "decode": ("t0", "em", "p", *_MEMORY, "cta", "block", "combine", "packed", "splits"),
     "stream": ("t0", "em"),
     "collective": ("a", "b", "q", "hop"),
     "roofline": ("t0", "ec", "em", "p"),
 }
+TILE = 128.0  # query rows of one attention CTA; rows and columns of a middling GEMM tile
+BLOCK = 128.0  # keys a decode CTA reads at a time
+TILES = ((128.0, 256.0, 1.0), (128.0, 128.0, 0.95), (64.0, 128.0, 0.8), (64.0, 64.0, 0.65))  # rows, columns, efficiency
 
 
 class Terms(NamedTuple):
@@ -42,27 +48,52 @@ class Terms(NamedTuple):
     overhead: Numeric
 
 
-def hot_share(footprint: Numeric, cache: Numeric, share: float) -> Numeric:
-    """Fraction of bytes found in the last-level cache when `footprint` [byte] is cycled through.
+def move(chip: Chip, bytes: Numeric, em: float, share: float, el2: float, footprint: Numeric) -> Numeric:
+    """Seconds to move `bytes` when `footprint` [byte] is cycled through.
 
-    1 / (1 + (footprint / (share cache))^4): all of it when the cycle fits, none when it is much larger.
+    A fraction 1 / (1 + (footprint / (share cache))^4) comes from the last-level cache: all of it when the cycle fits,
+    none when it is much larger. The cache is never slower than the memory.
     """
-    ratio = minimum(footprint / (share * cache), 1e9)
-    return 1.0 / (1.0 + ratio * ratio * ratio * ratio)
-
-
-def move(chip: Chip, bytes: Numeric, em: float, el2: float, hot: Numeric) -> Numeric:
-    """Seconds to move `bytes`, `hot` of them from the cache; the cache is never slower than the memory."""
     cold = bytes / (em * chip.bandwidth)
-    return cold - hot * (cold - minimum(bytes / (el2 * chip.l2_bandwidth), cold))
+    ratio = minimum(footprint / (share * chip.l2_bytes), 1e9)
+    ratio = ratio * ratio
+    return cold - (cold - minimum(bytes / (el2 * chip.l2_bandwidth), cold)) / (1.0 + ratio * ratio)
 
 
-def gemm(chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, footprint: Numeric) -> Terms:
-    """t0 + smooth-max(F / (ec P), B / (em BW)), bytes partly from the last-level cache if the footprint allows."""
-    t0, ec, em, p, share, el2 = v
-    compute = flops / (ec * peak)
-    memory = move(chip, bytes, em, el2, hot_share(footprint, chip.l2_bytes, share))
-    return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
+def quantisation(m: Numeric, n: Numeric, sms: Numeric) -> Numeric:
+    """Work of whole waves of whole tiles over the work asked for, by the best of a few tile shapes; at most 64."""
+    best: Numeric = 64.0
+    area = m * n
+    for rows, columns, efficiency in TILES:
+        waves = ceil(ceil(m / rows) * ceil(n / columns) / sms)
+        best = minimum(best, waves * (rows * columns / efficiency) * sms / area)
+    return best
+
+
+def gemm(
+    chip: Chip,
+    v: Values,
+    peak: Numeric,
+    flops: Numeric,
+    bytes: Numeric,
+    m: Numeric,
+    n: Numeric,
+    k: Numeric,
+    copies: Numeric,
+    footprint: Numeric,
+) -> Terms:
+    """t0 + smooth-max(multiply, move, the longest CTA).
+
+    multiply: F / (ec P), times (1 + 64 fill / k) for filling the pipeline and the epilogue of every tile, times
+    quantisation^wave. move: bytes over memory or cache. longest CTA: k / 1024 iterations of `cta` seconds, over as many
+    splits of k as idle SMs allow, a split being at least 1024 split long.
+    """
+    t0, ec, em, p, share, el2, cta, split, fill, wave = v
+    compute = flops / (ec * peak) * (1.0 + 64.0 * fill / k) * quantisation(m, n * copies, chip.sms) ** wave
+    memory = move(chip, bytes, em, share, el2, footprint)
+    tiles = ceil(m / TILE) * ceil(n / TILE) * copies
+    longest = cta * k / 1024.0 / clip(chip.sms / tiles, 1.0, maximum(k / (1024.0 * split), 1.0))
+    return Terms(t0 + smooth_maximum(smooth_maximum(compute, memory, p), longest, 3.0), compute, memory, t0)
 
 
 def gemm_quantised(
@@ -71,68 +102,90 @@ def gemm_quantised(
     peak: Numeric,
     flops: Numeric,
     bytes: Numeric,
-    footprint: Numeric,
     m: Numeric,
+    n: Numeric,
     k: Numeric,
+    copies: Numeric,
+    footprint: Numeric,
 ) -> Terms:
-    """A GEMM after the kernel that quantises its activations: reads bf16, writes fp8 (3 m k bytes), one CTA per row."""
-    base = gemm(chip, v[:6], peak, flops, bytes, footprint)
-    extra = 3.0 * m * k / (v[6] * chip.bandwidth) + v[7] * ceil(m / chip.sms)
+    """A GEMM after the kernel that quantises its activations: 3 m k bytes (bf16 in, fp8 out) and a CTA per row."""
+    base = gemm(chip, v[:10], peak, flops, bytes, m, n, k, copies, footprint)
+    extra = 3.0 * m * copies * k / (v[10] * chip.bandwidth) + v[11] * ceil(m * copies / chip.sms)
     return Terms(base.total + extra, base.compute, base.memory + extra, base.overhead)
 
 
 def grouped_gemm(
-    chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, experts: Numeric, waves: Numeric
+    chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, rows: Numeric, n: Numeric, experts: Numeric
 ) -> Terms:
-    """t0 + smooth-max(F / (ec P), B / (em BW)) + a cost per wave of the experts' tiles."""
+    """t0 + smooth-max(F / (ec P), B / (em BW), waves of the experts' tiles x group); every expert has its own tiles."""
     t0, ec, em, p, group = v
-    compute = flops / (ec * peak)
+    per = maximum(rows / maximum(experts, 1.0), 1.0)
+    padded = maximum(ceil(per / 64.0) * 64.0 / per, 1.0)
+    compute = flops / (ec * peak) * minimum(padded, 4.0)
     memory = bytes / (em * chip.bandwidth)
-    fixed = t0 + group * waves
-    return Terms(fixed + smooth_maximum(compute, memory, p), compute, memory, fixed)
+    waves = group * experts * ceil(per / TILE) * ceil(n / TILE) / chip.sms
+    return Terms(t0 + smooth_maximum(smooth_maximum(compute, memory, p), waves, 3.0), compute, memory, t0)
 
 
-def prefill(chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric) -> Terms:
-    """t0 + smooth-max(F / (ec P), B / (em BW)); with p near 1 the two nearly add, as short sequences show."""
-    t0, ec, em, p = v
-    compute = flops / (ec * peak)
-    memory = bytes / (em * chip.bandwidth)
+def prefill(
+    chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, batch: Numeric, heads: Numeric, query: Numeric
+) -> Terms:
+    """Causal attention: t0 + smooth-max(multiply, move).
+
+    multiply: F / (ec P) (1 + 128 fill / keys) or the longest CTA (the last rows see twice the mean of the keys) if few
+    CTAs are in flight, plus `cta` seconds per wave. The operands were just written, so what fits the cache is there.
+    """
+    t0, ec, em, p, share, el2, cta, fill, longest = v
+    sequences = batch * heads
+    tiles = sequences * ceil(query / TILE)
+    one = 2.0 * TILE * flops / (sequences * query)
+    work = smooth_maximum(flops * (1.0 + TILE * fill / query), longest * one * chip.sms, 4.0) / (ec * peak)
+    compute = work + cta * maximum(tiles / chip.sms, 1.0)
+    memory = move(chip, bytes, em, share, el2, bytes)
     return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
 
 
 def encoder(
-    chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, tiles: Numeric, longest: Numeric
+    chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, batch: Numeric, heads: Numeric, query: Numeric
 ) -> Terms:
-    """Non-causal attention in waves of CTAs.
+    """Full attention in waves of CTAs: t0 + smooth-max(waves x (one CTA + cta), move).
 
-    tiles: CTAs (128 queries of one head each); longest: FLOPs of one CTA. A grid of fewer CTAs than SMs still takes as
-    long as its longest CTA; every wave costs `cta` on top.
+    One CTA: 128 query rows of one head against all keys, plus 64 pad keys. waves: between the fractional and the whole
+    number of waves, by the exponent `wave`; at least one.
     """
-    t0, ec, em, p, cta = v
-    compute = maximum(flops, longest * chip.sms) / (ec * peak)
-    memory = bytes / (em * chip.bandwidth)
-    fixed = t0 + cta * maximum(tiles / chip.sms, 1.0)
-    return Terms(fixed + smooth_maximum(compute, memory, p), compute, memory, fixed)
+    t0, ec, em, p, share, el2, cta, pad, wave = v
+    sequences = batch * heads
+    tiles = sequences * ceil(query / TILE)
+    waves = maximum(tiles / chip.sms, 1.0) ** (1.0 - wave) * ceil(tiles / chip.sms) ** wave
+    one = TILE * flops / (sequences * query) * (1.0 + 64.0 * pad / query)
+    compute = waves * (one * chip.sms / (ec * peak) + cta)
+    memory = move(chip, bytes, em, share, el2, bytes)
+    return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
 
 
 def decode(
     chip: Chip,
     v: Values,
-    peak: Numeric,
-    flops: Numeric,
     bytes: Numeric,
-    pairs: Numeric,
+    batch: Numeric,
+    heads: Numeric,
+    kv_heads: Numeric,
+    context: Numeric,
     footprint: Numeric,
 ) -> Terms:
-    """Split-KV decoding: t0 + smooth-max(KV bytes over memory or cache, waves of CTAs times their cost).
+    """Split-KV decoding: t0 + smooth-max(move, waves x one CTA) + combining the splits.
 
-    pairs: sequences x KV heads, one CTA each before splitting.
+    One CTA: `cta` plus `block` for each 128 keys of its split, more when `packed` query heads share them. Splits: as
+    many as idle SMs, blocks of keys and `splits` allow.
     """
-    t0, em, p, share, el2, cta, ec = v
-    memory = move(chip, bytes, em, el2, hot_share(footprint, chip.l2_bytes, share))
-    waves = cta * maximum(pairs / chip.sms, 1.0)
-    compute = flops / (ec * peak)
-    return Terms(t0 + smooth_maximum(memory, maximum(waves, compute), p), compute, memory, t0 + waves)
+    t0, em, p, share, el2, cta, block, combine, packed, most = v
+    memory = move(chip, bytes, em, share, el2, footprint)
+    pairs = batch * kv_heads
+    blocks = ceil(context / BLOCK)
+    splits = clip(chip.sms / pairs, 1.0, minimum(blocks, most))
+    waves = maximum(pairs * splits / chip.sms, 1.0)
+    compute = waves * (cta + blocks / splits * block * (1.0 + packed * heads / (16.0 * kv_heads)))
+    return Terms(t0 + smooth_maximum(memory, compute, p) + combine * minimum(splits - 1.0, 1.0), compute, memory, t0)
 
 
 def stream(chip: Chip, v: Values, bytes: Numeric) -> Terms:
@@ -143,7 +196,7 @@ def stream(chip: Chip, v: Values, bytes: Numeric) -> Terms:
 
 
 def collective(v: Values, wire: Numeric, bandwidth: Numeric, devices: Numeric) -> Terms:
-    """(a^q + (bytes on the wire / (b BW))^q)^(1/q), a growing with the number of hops."""
+    """(a^q + (bytes on the wire / (b BW))^q)^(1/q), a growing by `hop` with every device beyond two."""
     a, b, q, hop = v
     memory = wire / (b * bandwidth)
     fixed = a + hop * maximum(devices - 2.0, 0.0)
@@ -151,7 +204,7 @@ def collective(v: Values, wire: Numeric, bandwidth: Numeric, devices: Numeric) -
 
 
 def roofline(chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric) -> Terms:
-    """t0 + smooth-max of two rates, for kernels nobody fitted."""
+    """t0 + smooth-max of two rates, for kernels with few measurements."""
     t0, ec, em, p = v
     compute = flops / (ec * peak)
     memory = bytes / (em * chip.bandwidth)

@@ -17,11 +17,9 @@ from simulator.efficiency.default import default_fit
 from simulator.efficiency.fits import Fit
 from simulator.efficiency.forms import Terms
 from simulator.efficiency.select import ROOFLINES
-from simulator.quantity import Numeric, ceil, maximum
+from simulator.quantity import Numeric, maximum
 from simulator.spec.hardware import Chip, Device
 from simulator.timing import Time
-
-TILE = 128.0  # query rows of one attention CTA, rows and columns of a GEMM tile
 
 
 def physical(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Numeric:
@@ -71,10 +69,8 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = self.fits["gemm", FAMILY.get(format, format)][0]
-        if fit.form == "gemm_quantised":
-            terms = forms.gemm_quantised(chip, fit.values, peak, flops, bytes, footprint, m * copies, k)
-        else:
-            terms = forms.gemm(chip, fit.values, peak, flops, bytes, footprint)
+        form = forms.gemm_quantised if fit.form == "gemm_quantised" else forms.gemm
+        terms = form(chip, fit.values, peak, flops, bytes, m, n, k, copies, footprint)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(m, n, k))
 
@@ -96,8 +92,7 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = self.fits["grouped_gemm", FAMILY.get(format, format)][0]
-        tiles = experts * ceil(rows / maximum(experts, 1.0) / TILE) * ceil(n / TILE)
-        terms = forms.grouped_gemm(chip, fit.values, peak, flops, bytes, experts, tiles / chip.sms)
+        terms = forms.grouped_gemm(chip, fit.values, peak, flops, bytes, rows, n, experts)
         return timed(fit, terms, floor)
 
     def depthwise(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
@@ -128,9 +123,7 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = _nearest(self.fits["encoder_attention", FAMILY.get(format, format)], head_dim)
-        rows = maximum(batch * heads * query, 1.0)
-        tiles = batch * heads * ceil(query / TILE)
-        terms = forms.encoder(chip, fit.values, peak, flops, bytes, tiles, TILE * flops / rows)
+        terms = forms.encoder(chip, fit.values, peak, flops, bytes, batch, heads, query)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads))
 
@@ -153,9 +146,9 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = _nearest(self.fits["prefill_attention", FAMILY.get(format, format)], head_dim)
-        terms = forms.prefill(chip, fit.values, peak, flops, bytes)
+        terms = forms.prefill(chip, fit.values, peak, flops, bytes, batch, heads, query)
         table = fit.table
-        return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch, heads))
+        return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads))
 
     def decode_attention(
         self,
@@ -177,9 +170,9 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = _nearest(self.fits["decode_attention", FAMILY.get(format, format)], head_dim)
-        terms = forms.decode(chip, fit.values, peak, flops, bytes, batch * kv_heads, footprint)
+        terms = forms.decode(chip, fit.values, bytes, batch * query, heads, kv_heads, context, footprint)
         table = fit.table
-        return timed(fit, terms, floor, 1.0 if table is None else table.factor(context, batch * kv_heads))
+        return timed(fit, terms, floor, 1.0 if table is None else table.factor(context, batch * kv_heads, heads / kv_heads))
 
     def mla_decode(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
         """Decoding against one latent per token (absorbed MLA)."""

@@ -1,0 +1,162 @@
+"""``python -m calibrate fit``: measured tables to small YAML files of parameters, errors, bands and provenance."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from calibrate.estimate import Estimated, estimate
+from calibrate.held_out import HeldOut, hold_out
+from calibrate.problems import form_of
+from calibrate.readers import read_all
+from calibrate.samples import Samples
+from calibrate.tables import UNIT, make_table
+from simulator.efficiency.bands import REGIONS
+from simulator.efficiency.catalogue import figures_of
+from simulator.efficiency.forms import PARAMETERS
+from simulator.efficiency.table import Table
+from simulator.spec.load_hardware import load_hardware
+
+FITTED = Path(__file__).parents[1] / "hardware_profiles" / "fitted"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("--measured", type=Path, required=True, help="folder of measured tables (ours or public ones)")
+    parser.add_argument("--out", type=Path, default=FITTED, help="where the fits go (default: the shipped folder)")
+    parser.add_argument("--only", default="", help="fit only names that contain this text, e.g. h100-sxm/gemm-bf16")
+    parser.add_argument("--hardware", default="", help="profile to fit for, when the tables are ours (default: as measured)")
+    parser.add_argument("--no-tables", action="store_true", help="parametric forms only")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (the result does not depend on it)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit every family found; one line each."""
+    found = [item for item in read_measured(args.measured, args.hardware) if args.only in f"{item.device}/{item.name}"]
+    if not found:
+        raise ValueError(f"only: nothing in {args.measured} has {args.only!r} in its name")
+    jobs = [(item, args.out, not args.no_tables) for item in found]
+    if args.jobs > 1:
+        with ProcessPoolExecutor(args.jobs) as pool:
+            lines = pool.map(_one, jobs)
+            for line in lines:
+                print(line, flush=True)
+    else:
+        for job in jobs:
+            print(_one(job), flush=True)
+    return 0
+
+
+def read_measured(folder: Path, hardware: str = "") -> list[Samples]:
+    """Our own tables if the folder is a run of ours, else the public ones."""
+    if (folder / "meta.yaml").is_file():
+        from calibrate.own_tables import read_run
+
+        return read_run(folder, hardware)
+    return read_all(folder)
+
+
+def _one(job: tuple[Samples, Path, bool]) -> str:
+    samples, out, tables = job
+    data, held = fit(samples, tables)
+    path = write(data, out)
+    error, plain = held.error(), held.error("parametric")
+    flags = f"  [{'; '.join(data['flags'])}]" if data["flags"] else ""
+    return (
+        f"{samples.device}/{samples.name}: {len(samples.rows)} rows, held out MAPE {plain.mean():.1%} parametric, "
+        f"{error.mean():.1%} shipped (median {np.median(error):.1%}), coverage {held.coverage():.0%}, {path.stat().st_size // 1024} kB{flags}"
+    )
+
+
+def fit(samples: Samples, tables: bool = True) -> tuple[dict[str, Any], HeldOut]:
+    """Errors on what is held out, parameters on everything."""
+    chip = load_hardware(samples.device).chip
+    form = form_of(samples.family, samples.op, samples.format)
+    held = hold_out(samples, chip, tables=tables)
+    found = estimate(samples, form, chip)
+    table = make_table(samples, form, found.values, chip) if held.tabled else None
+    return describe(samples, form, found, held, table), held
+
+
+def describe(samples: Samples, form: str, found: Estimated, held: HeldOut, table: Table | None) -> dict[str, Any]:
+    """The file of a fit as plain data, in the order it is written."""
+    device = load_hardware(samples.device)
+    error, plain = held.error(), held.error("parametric")
+    signed = np.exp(-held.rows[held.best].to_numpy(np.float64)) - 1.0
+    by_region = {
+        name: {"mape": _digits(error[where].mean()), "rows": int(where.sum())}
+        for index, name in enumerate(REGIONS)
+        if (where := held.rows["region"].to_numpy(np.int64) == index).any()
+    }
+    data: dict[str, Any] = {
+        "id": f"{samples.device}/{samples.name}",
+        "device": samples.device,
+        "architecture": device.architecture,
+        "op": samples.op,
+        "format": samples.format,
+        "framework": samples.framework,
+        "version": samples.version,
+        "variant": samples.variant,
+        "source": samples.source,
+        "form": form,
+        "parameters": {
+            name: {"value": _digits(value), "relative_error": _digits(spread)}
+            for name, value, spread in zip(PARAMETERS[form], found.values, found.errors, strict=True)
+        },
+        "flags": list(found.flags),
+        "held_out": {
+            "mape": _digits(error.mean()),
+            "median": _digits(np.median(error)),
+            "bias": _digits(np.median(signed)),
+            "parametric_mape": _digits(plain.mean()),
+            "parametric_median": _digits(np.median(plain)),
+            "coverage": _digits(held.coverage()),
+            "band_width": _digits(held.width()),
+            "ratio": _digits(held.ratio),
+            "split": f"30 % of whole groups, {held.rows['seed'].nunique()} seeds; coverage of each seed by the bands of the others",
+            "regions": by_region,
+        },
+        "bands": {name: [held.bands.low[i], held.bands.high[i]] for i, name in enumerate(REGIONS)},
+        "figures": {key: _digits(value) for key, value in figures_of(device.chip).items()},
+        "rows": {
+            "count": len(samples.rows),
+            "groups": int(samples.rows["group"].nunique()),
+            "hash": samples.content_hash(),
+            "origin": samples.origin,
+            "dropped": samples.dropped,
+        },
+    }
+    if table is not None:
+        data["table"] = _table(table)
+    return data
+
+
+def _digits(value: object) -> float:
+    return float(f"{float(value):.5g}")  # type: ignore[arg-type]
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """Whole multiples of the unit, one line per combination of all but the last axis."""
+    whole = np.rint(table.values / UNIT).astype(int).reshape(-1, table.values.shape[-1])
+    knots = {name: [_digits(2.0**item) for item in line] for name, line in zip(table.axes, table.knots, strict=True)}
+    return {"axes": list(table.axes), "unit": UNIT, "knots": knots, "rows": [" ".join(map(str, line)) for line in whole]}
+
+
+def write(data: dict[str, Any], out: Path) -> Path:
+    """One YAML file; equal data, equal bytes."""
+    folder = out / data["device"]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{data['id'].rpartition('/')[2]}.yaml"
+    text = yaml.safe_dump(data, sort_keys=False, width=100000, default_flow_style=None, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit("use: python -m calibrate fit")

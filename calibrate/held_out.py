@@ -1,0 +1,130 @@
+"""How wrong a fit is on shapes it has not seen: whole (n, k) pairs or head configurations held out, several times.
+
+Bands come from the residuals of all seeds; their coverage is counted seed by seed against the bands of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import pandas as pd
+
+from calibrate.estimate import columns_of, estimate
+from calibrate.problems import Array, form_of, terms
+from calibrate.samples import Samples
+from calibrate.tables import corrected, make_table, supported
+from simulator.efficiency.bands import REGIONS, Bands, region
+from simulator.spec.hardware import Chip
+
+SEEDS = (0, 1, 2)
+MANY = (0, 1, 2, 3, 4, 5, 6, 7)  # few groups: each is held out about twice
+FEW_GROUPS = 25
+SHARE = 0.3
+FEWEST = 40  # rows of a region before it gets its own band
+QUANTILES = (0.085, 0.915)
+NARROWEST = 0.01
+
+
+@final
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows nobody had fitted: seed, seconds, parametric and tabled prediction [log residuals], region; and the bands."""
+
+    rows: pd.DataFrame
+    bands: Bands
+    tabled: bool
+    ratio: float
+
+    def error(self, column: str = "") -> Array:
+        """Absolute errors as fractions; predicted over measured less one."""
+        e = self.rows[column or self.best].to_numpy(np.float64)
+        return np.abs(np.exp(-e) - 1.0)
+
+    @property
+    def best(self) -> str:
+        """The column of the prediction that is shipped."""
+        return "tabled" if self.tabled else "parametric"
+
+    def coverage(self) -> float:
+        """Share of rows inside the band, every seed's rows against the bands of the other seeds."""
+        seeds = self.rows["seed"].to_numpy(np.int64)
+        e, where = self.rows[self.best].to_numpy(np.float64), self.rows["region"].to_numpy(np.int64)
+        inside: list[float] = []
+        for seed in np.unique(seeds):
+            mine = seeds == seed
+            bands = bands_of(e[~mine], where[~mine]) if not mine.all() else self.bands
+            low, high = np.asarray(bands.low)[where[mine]], np.asarray(bands.high)[where[mine]]
+            inside.append(float(np.mean((e[mine] >= -low) & (e[mine] <= high))))
+        return float(np.mean(inside))
+
+    def width(self) -> float:
+        """Mean of upper over lower, less one."""
+        where = self.rows["region"].to_numpy(np.int64)
+        return float(np.mean(np.exp(np.asarray(self.bands.low)[where] + np.asarray(self.bands.high)[where]) - 1.0))
+
+
+def mask_of(samples: Samples, seed: int) -> Array:
+    """Rows to hold out: 30 % of whole groups; with one group only, 30 % of the rows."""
+    groups = np.unique(samples.rows["group"].to_numpy())
+    rng = np.random.default_rng(1000 + seed)
+    if len(groups) == 1:
+        return rng.random(len(samples.rows)) < SHARE
+    chosen = rng.permutation(groups)[: max(1, round(SHARE * len(groups)))]
+    return np.isin(samples.rows["group"].to_numpy(), chosen)
+
+
+def hold_out(samples: Samples, chip: Chip, seeds: tuple[int, ...] = SEEDS, tables: bool = True) -> HeldOut:
+    """Fit on the rest, predict what was held out, for every seed."""
+    form = form_of(samples.family, samples.op, samples.format)
+    tables = tables and supported(samples)
+    if seeds == SEEDS and samples.rows["group"].nunique() < FEW_GROUPS and not tables:
+        seeds = MANY
+    parts: list[pd.DataFrame] = []
+    for seed in seeds:
+        out = mask_of(samples, seed)
+        values = estimate(samples, form, chip, ~out).values
+        c, seconds = columns_of(samples, out)
+        found, floor = terms(samples.family, form, values, c, chip, samples.format)
+        part = samples.rows[out].assign(seed=seed, region=np.broadcast_to(np.asarray(region(found)), len(seconds)))
+        part["parametric"] = np.log(seconds / np.maximum(found.total, floor))
+        if tables:
+            table = make_table(samples, form, values, chip, ~out)
+            part["tabled"] = np.log(seconds / np.maximum(found.total * np.exp(corrected(samples, table, c)), floor))
+        parts.append(part)
+    rows = pd.concat(parts, ignore_index=True)
+    tabled = False
+    if tables:
+        plain, better = (np.abs(np.exp(-rows[name]) - 1.0).mean() for name in ("parametric", "tabled"))
+        tabled = bool(better < 0.95 * plain)
+    column = "tabled" if tabled else "parametric"
+    bands = bands_of(rows[column].to_numpy(np.float64), rows["region"].to_numpy(np.int64))
+    return HeldOut(rows, bands, tabled, ratio_of(rows, column, samples))
+
+
+def bands_of(e: Array, where: Array) -> Bands:
+    """Quantiles of the residuals by region; a thin region takes those of all rows, widened."""
+    whole = np.quantile(e, QUANTILES)
+    low: list[float] = []
+    high: list[float] = []
+    for index in range(len(REGIONS)):
+        mine = e[where == index]
+        few = len(mine) < FEWEST
+        a, b = whole if few else np.quantile(mine, QUANTILES)
+        grow = 1.25 if few else 1.0
+        low.append(round(max(NARROWEST, -float(a) * grow), 4))
+        high.append(round(max(NARROWEST, float(b) * grow), 4))
+    return Bands(tuple(low), tuple(high))
+
+
+def ratio_of(rows: pd.DataFrame, column: str, samples: Samples) -> float:
+    """80 % log half-width of the ratio of two neighbouring shapes of a group: their residuals largely cancel."""
+    key = {"gemm": ["n", "k"], "grouped_gemm": ["hidden", "inter", "topk", "experts"]}.get(samples.family, ["group"])
+    size = {"gemm": "m", "grouped_gemm": "tokens", "stream": "bytes", "collective": "wire"}.get(samples.family, "context")
+    others = [name for name in ("batch", "devices") if name in rows.columns]
+    ordered = rows.sort_values(["seed", *key, *others, size])
+    same = (ordered[["seed", *key, *others]] == ordered[["seed", *key, *others]].shift()).all(axis=1)
+    near = same & (ordered[size] <= 4.0 * ordered[size].shift()) & (ordered[size] > ordered[size].shift())
+    steps = (ordered[column] - ordered[column].shift())[near]
+    return float(np.quantile(np.abs(steps), 0.8)) if len(steps) >= 20 else 0.15

@@ -1,0 +1,198 @@
+"""What is fitted for each kernel family: the form, what is known about its parameters beforehand, the table's axes.
+
+A prior is a start and a log standard deviation; it is far weaker than any hundred rows and keeps a parameter that the
+rows say nothing about (a cache term when nothing fits the cache) where experience puts it. Bounds are physical.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.efficiency import forms
+from simulator.efficiency.forms import PARAMETERS, Terms, Values
+from simulator.efficiency.kernels import physical, rate
+from simulator.spec.hardware import Chip
+
+Array = NDArray[np.float64]
+Columns = dict[str, Array]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """start, log standard deviation, lower and upper bound."""
+
+    start: float
+    spread: float
+    low: float
+    high: float
+
+
+_CACHE = {"l2_share": Prior(0.6, 0.5, 0.03, 4.0), "el2": Prior(0.6, 0.7, 0.02, 10.0)}
+_GEMM = {
+    "t0": Prior(3e-6, 1.0, 1e-8, 1e-2),
+    "ec": Prior(0.78, 0.4, 0.005, 1.0),
+    "em": Prior(0.8, 0.3, 0.02, 1.0),
+    "p": Prior(2.3, 0.5, 1.0, 8.0),
+    **_CACHE,
+    "cta": Prior(2e-6, 1.2, 1e-9, 1e-3),
+    "split": Prior(2.0, 0.8, 0.03, 60.0),
+    "fill": Prior(1.5, 1.0, 1e-3, 60.0),
+    "wave": Prior(0.2, 1.0, 1e-3, 1.0),
+}
+PRIORS: dict[str, dict[str, Prior]] = {
+    "gemm": _GEMM,
+    "gemm_quantised": {**_GEMM, "eq": Prior(0.6, 0.8, 0.02, 10.0), "row": Prior(2e-7, 1.5, 1e-11, 1e-4)},
+    "grouped_gemm": {
+        "t0": Prior(8e-6, 1.0, 1e-8, 1e-2),
+        "ec": Prior(0.5, 0.5, 0.005, 1.0),
+        "em": Prior(0.7, 0.4, 0.02, 1.0),
+        "p": Prior(2.0, 0.5, 1.0, 8.0),
+        "group": Prior(3e-6, 1.2, 1e-9, 1e-3),
+    },
+    "prefill": {
+        "t0": Prior(9e-6, 1.0, 1e-8, 1e-2),
+        "ec": Prior(0.6, 0.4, 0.005, 1.0),
+        "em": Prior(0.6, 0.4, 0.02, 1.0),
+        "p": Prior(1.3, 0.4, 1.0, 8.0),
+        **_CACHE,
+        "cta": Prior(1e-6, 1.2, 1e-9, 1e-3),
+        "fill": Prior(0.1, 1.5, 1e-3, 20.0),
+        "longest": Prior(0.6, 0.7, 0.02, 4.0),
+    },
+    "encoder": {
+        "t0": Prior(7e-6, 1.0, 1e-8, 1e-2),
+        "ec": Prior(0.5, 0.4, 0.005, 1.0),
+        "em": Prior(0.6, 0.4, 0.02, 1.0),
+        "p": Prior(2.0, 0.6, 1.0, 8.0),
+        **_CACHE,
+        "cta": Prior(3e-6, 1.2, 1e-9, 1e-3),
+        "pad": Prior(0.5, 1.0, 1e-3, 20.0),
+        "wave": Prior(0.6, 0.6, 1e-2, 1.0),
+    },
+    "decode": {
+        "t0": Prior(9e-6, 1.0, 1e-8, 1e-2),
+        "em": Prior(0.88, 0.15, 0.02, 1.0),
+        "p": Prior(2.0, 0.6, 1.0, 8.0),
+        **_CACHE,
+        "cta": Prior(1.5e-6, 1.2, 1e-9, 1e-3),
+        "block": Prior(1e-6, 1.2, 1e-9, 1e-3),
+        "combine": Prior(1e-6, 1.2, 1e-9, 1e-3),
+        "packed": Prior(0.2, 1.2, 1e-3, 30.0),
+        "splits": Prior(64.0, 1.0, 1.0, 1000.0),
+    },
+    "stream": {"t0": Prior(2.5e-6, 1.5, 1e-8, 1e-2), "em": Prior(0.6, 0.8, 0.005, 10.0)},
+    "collective": {
+        "a": Prior(8e-6, 1.2, 1e-8, 1e-2),
+        "b": Prior(0.8, 0.5, 0.005, 1.2),
+        "q": Prior(1.5, 0.6, 0.6, 8.0),
+        "hop": Prior(5e-7, 1.5, 1e-10, 1e-3),
+    },
+    "roofline": {
+        "t0": Prior(1e-5, 1.2, 1e-8, 1e-2),
+        "ec": Prior(0.6, 0.5, 0.005, 1.0),
+        "em": Prior(0.8, 0.4, 0.02, 1.0),
+        "p": Prior(2.0, 0.5, 1.0, 8.0),
+    },
+}
+AXES: dict[str, tuple[str, ...]] = {
+    "gemm": ("m", "n", "k"),
+    "encoder_attention": ("query", "sequences"),
+    "prefill_attention": ("query", "sequences"),
+    "decode_attention": ("context", "pairs", "shared"),
+}
+
+
+def form_of(family: str, op: str, format: str) -> str:
+    """The form a family of kernels is fitted with."""
+    if family == "gemm":
+        return "gemm_quantised" if format in ("fp8", "fp4", "int8") else "gemm"
+    return {
+        "grouped_gemm": "grouped_gemm",
+        "encoder_attention": "encoder",
+        "prefill_attention": "prefill",
+        "decode_attention": "decode",
+        "mla_decode": "roofline",
+        "stream": "stream",
+        "collective": "collective",
+    }[family]
+
+
+def axis(columns: Columns, name: str) -> Array:
+    """A table axis from shape columns."""
+    if name == "sequences":
+        return columns["batch"] * columns["heads"]
+    if name == "pairs":
+        return columns["batch"] * columns["kv_heads"]
+    if name == "shared":
+        return columns["heads"] / columns["kv_heads"]
+    return columns[name]
+
+
+def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format: str) -> tuple[Terms, Array]:
+    """Terms of the form for measured shapes, and the physical floor, exactly as `Kernels` would compute them."""
+    if family == "stream":
+        floor = np.maximum(c["bytes"] - chip.l2_bytes, 0.0) / chip.bandwidth
+        return forms.stream(chip, values, c["bytes"]), floor
+    if family == "collective":
+        link = chip.scale_up or chip.pcie
+        return forms.collective(values, c["wire"], link.bandwidth, c["devices"]), c["wire"] / link.bandwidth
+    peak = rate(chip, format)
+    flops, moved = work(family, c)
+    floor = np.asarray(physical(chip, peak, flops, moved))
+    if family == "gemm":
+        run = forms.gemm_quantised if form == "gemm_quantised" else forms.gemm
+        return run(chip, values, peak, flops, moved, c["m"], c["n"], c["k"], 1.0, c["footprint"]), floor
+    if family == "grouped_gemm":
+        return _experts(values, c, chip, peak), floor
+    if family == "mla_decode":
+        return forms.roofline(chip, values, peak, flops, moved), floor
+    if family == "decode_attention":
+        args = (c["batch"] * c["query"], c["heads"], c["kv_heads"], c["context"], moved)
+        return forms.decode(chip, values, moved, *args), floor
+    run_attention = forms.encoder if family == "encoder_attention" else forms.prefill
+    return run_attention(chip, values, peak, flops, moved, c["batch"], c["heads"], c["query"]), floor
+
+
+def work(family: str, c: Columns) -> tuple[Array, Array]:
+    """FLOPs and bytes of measured shapes."""
+    if family == "gemm":
+        element = c["bits"] / 8.0
+        moved = (c["n"] * c["k"] + c["m"] * c["k"]) * element + 2.0 * c["m"] * c["n"]
+        return 2.0 * c["m"] * c["n"] * c["k"], moved
+    if family == "grouped_gemm":
+        rows = c["tokens"] * c["topk"]
+        touched = np.minimum(c["experts"], rows)
+        flops = 6.0 * rows * c["hidden"] * c["inter"]
+        moved = 3.0 * touched * c["hidden"] * c["inter"] * c["bits"] / 8.0 + 2.0 * rows * (2.0 * c["hidden"] + 3.0 * c["inter"])
+        return flops, moved
+    if family == "mla_decode":  # one 576-wide latent per token; 128 heads of 576 against it, 512 back
+        return 2.0 * c["batch"] * c["heads"] * c["context"] * 1088.0, c["batch"] * c["context"] * 1152.0
+    q, n = c["query"], c["context"]
+    pairs = q * n if family == "encoder_attention" else q * n - q * (q - 1.0) / 2.0
+    flops = 4.0 * c["batch"] * c["heads"] * c["head_dim"] * pairs
+    return flops, c["batch"] * c["head_dim"] * (4.0 * c["heads"] * q + 2.0 * c["kv_heads"] * n * c["kv_bits"] / 8.0)
+
+
+def _experts(values: Values, c: Columns, chip: Chip, peak: float) -> Terms:
+    """A routed layer as two grouped products: gate and up, then down; balanced routing."""
+    rows = c["tokens"] * c["topk"]
+    touched = np.minimum(c["experts"], rows)
+    total: Array | float = 0.0
+    parts: list[Terms] = []
+    for n, k in ((2.0 * c["inter"], c["hidden"]), (c["hidden"], c["inter"])):
+        moved = touched * n * k * c["bits"] / 8.0 + 2.0 * rows * (n + k)
+        part = forms.grouped_gemm(chip, values, peak, 2.0 * rows * n * k, moved, rows, n, touched)
+        parts.append(part)
+        total = total + part.total
+    a, b = parts
+    return Terms(total, a.compute + b.compute, a.memory + b.memory, a.overhead + b.overhead + 0.0 * a.compute)
+
+
+def starts(form: str) -> Values:
+    """The priors' starts, in the order of the form's parameters."""
+    return tuple(PRIORS[form][name].start for name in PARAMETERS[form])
