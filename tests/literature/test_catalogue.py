@@ -1,0 +1,174 @@
+"""The catalogue: complete, well-formed, searchable, and closed to duplicates."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from simulator.literature import Entry, add, bibtex, check, citation, coverage, export, find, load_entries, load_presets, search
+from simulator.literature import report
+from simulator.literature.catalogue import CATALOGUE
+
+SHARED = Path(os.environ.get("LVLM_SHARED", Path(__file__).parents[2] / ".." / "shared"))
+
+
+def new_entry(**changes: object) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "id": "new-method",
+        "method": "New",
+        "title": "A title that nobody has used before",
+        "placements": [{"stage": "Prefilling", "category": "Sparse Attention"}],
+        "venue": "arXiv",
+        "year": 2026,
+        "arxiv": "2699.00001",
+        "summary": "Does something that no paper in the catalogue has done yet.",
+        "no_preset_reason": "Only here to be tested.",
+    }
+    return fields | changes
+
+
+def test_no_problem_is_left_in_the_shipped_catalogue() -> None:
+    assert check() == []
+
+
+def test_the_survey_is_there_whole() -> None:
+    entries = load_entries()
+    in_figure = [entry for entry in entries if "F" in entry.listed.split(";")]
+    assert len(in_figure) == 88
+    assert sum(len(entry.placements) for entry in in_figure) == 93
+    assert len([entry for entry in entries if entry.listed != "added"]) == 116
+
+
+def test_every_row_of_the_reference_list_has_an_entry_in_its_place() -> None:
+    table = SHARED / "reference" / "literature.csv"
+    if not table.exists():
+        pytest.skip("the reference list of papers is not on this machine")
+    by_title = {entry.title: entry for entry in load_entries()}
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert len(rows) == 121
+    for row in rows:
+        entry = by_title[row["title"]]
+        assert (entry.method, entry.venue, entry.year, entry.arxiv) == (row["method"], row["venue"], int(row["year"]), row["arxiv_id"])
+        places = {(place.stage, place.category, place.subcategory) for place in entry.placements}
+        assert (row["stage"], row["category"].replace(" (App. C.1)", ""), row["subcategory"]) in places
+
+
+def test_every_method_of_the_figure_has_a_preset_or_a_reason() -> None:
+    for entry in load_entries():
+        if "F" in entry.listed.split(";"):
+            assert entry.presets or entry.no_preset_reason, entry.id
+
+
+def test_two_methods_of_one_name_keep_apart() -> None:
+    assert find("specvlm-ji").arxiv != find("specvlm-huang").arxiv
+    assert find("fastvlm").arxiv != find("fastvlm-selfspec").arxiv
+    assert find("aim").title != find("aim-icl-gao").title
+
+
+def test_summaries_are_one_sentence_and_not_the_title() -> None:
+    for entry in load_entries():
+        assert entry.summary.endswith(".") and entry.summary.count(". ") == 0, entry.id
+        assert entry.title.lower() not in entry.summary.lower(), entry.id
+
+
+def test_search_by_words_and_filters() -> None:
+    assert "fastv" in {entry.id for entry in search("plug-and-play", stage="prefilling")}
+    assert {entry.id for entry in search(operator="KV_QUANT", stage="Decoding")} >= {"kivi", "vidkv", "akvq-vl", "calibquant"}
+    assert all(entry.year == 2024 and entry.training_free for entry in search(year=2024, training_free=True))
+    assert all(2025 <= entry.year <= 2026 for entry in search(year=(2025, 2026)))
+    assert search("no such words anywhere") == ()
+
+
+def test_a_paper_filed_twice_is_found_in_both_stages() -> None:
+    for stage in ("Encoding", "Decoding"):
+        assert "sparsevila" in {entry.id for entry in search(stage=stage)}
+
+
+def test_coverage_counts_every_placement_once() -> None:
+    table = coverage()
+    assert table["papers"].sum() == sum(len({(p.stage, p.category) for p in e.placements}) for e in load_entries())
+    assert (table["with_preset"] <= table["papers"]).all()
+    row = table[(table["stage"] == "Encoding") & (table["category"] == "Keyframe Selection")].iloc[0]
+    assert row["papers"] == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"id": "fastv"}, "id"),
+        ({"arxiv": "2403.06764"}, "arxiv"),
+        ({"title": "AN IMAGE is worth 1/2 tokens after layer 2: plug-and-play inference acceleration for large vision-language models"}, "title"),
+        ({"id": "Not A Slug"}, "id"),
+        ({"arxiv": "arXiv:2403.06764"}, "arxiv"),
+        ({"operators": ["MAGIC"]}, "operators"),
+        ({"placements": [{"stage": "Prefilling", "category": "Nowhere"}]}, "category"),
+        ({"summary": "short"}, "summary"),
+        ({"colour": "blue"}, "colour"),
+    ],
+)
+def test_add_refuses_what_is_double_or_malformed(tmp_path: Path, changes: dict[str, object], field: str) -> None:
+    path = tmp_path / "entries.yaml"
+    shutil.copy(CATALOGUE, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=field):
+        add(new_entry(**changes), path)
+    assert path.read_bytes() == before
+
+
+def test_add_appends_and_reads_back(tmp_path: Path) -> None:
+    path = tmp_path / "entries.yaml"
+    shutil.copy(CATALOGUE, path)
+    add(new_entry(authors="Müller, Ann and others", training_free=True), path)
+    entries = load_entries(path)
+    assert entries[-1].id == "new-method" and entries[-1].authors == "Müller, Ann and others" and entries[-1].training_free is True
+    assert len(entries) == len(load_entries()) + 1
+    with pytest.raises(ValueError, match="id"):
+        add(new_entry(), path)
+    assert path.read_text(encoding="utf-8").startswith(CATALOGUE.read_text(encoding="utf-8"))
+
+
+def test_check_names_the_preset_that_cites_nothing() -> None:
+    cited = {preset.name: preset.entry for preset in load_presets().values()}
+    assert any("orphan" in line for line in check(cited | {"orphan": "no-such-paper"}))
+    assert any("silent" in line for line in check(cited | {"silent": ""}))
+    without = {name: entry for name, entry in cited.items() if entry != "fastv"}
+    assert any("fastv" in line for line in check(without))
+
+
+def test_bibtex_is_balanced_and_cites_each_once() -> None:
+    for entry in load_entries():
+        text = bibtex(entry)
+        assert text.count("{") == text.count("}") and text.startswith("@")
+        assert ("author" in text) == bool(entry.authors)
+    assert citation(["fastv", "kivi", "fastv"]).count("@") == 2
+    with pytest.raises(ValueError, match="entry"):
+        citation(["no-such-paper"])
+
+
+def test_exports_hold_every_entry() -> None:
+    entries = load_entries()
+    assert len(json.loads(export("json"))) == len(entries)
+    rows = list(csv.DictReader(io.StringIO(export("csv"))))
+    assert [row["id"] for row in rows] == [entry.id for entry in entries]
+    assert [Entry.model_validate(item).id for item in json.loads(export("json"))] == [entry.id for entry in entries]
+    assert export("bibtex").count("\n@") == len(entries) - 1
+    markdown = export("markdown")
+    assert markdown.count("\n- **") == sum(len(entry.placements) for entry in entries)
+    assert markdown.index("## Encoding") < markdown.index("## Prefilling") < markdown.index("## Decoding")
+    with pytest.raises(ValueError, match="format"):
+        export("docx")
+
+
+def test_reports_for_the_command() -> None:
+    table = report.list_table(search(stage="Decoding"))
+    assert {"name", "stage", "presets"} <= set(table.columns) and len(table) == len(search(stage="Decoding"))
+    text = report.show_text("prunevid")
+    assert "pre_llm_reduce" in text and "in_llm_prune" in text and "layer=10" in text and "@" in text
+    assert report.check_text() == (f"{len(load_entries())} entries, no problem", True)
+    assert not report.check_text({"orphan": "nobody"})[1]

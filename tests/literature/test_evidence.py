@@ -1,0 +1,59 @@
+"""The evidence table: derived from published figures, row by row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from simulator.literature import load_entries, load_evidence
+from simulator.literature.evidence import TABLE
+from simulator.literature.presets import GENERAL
+
+PUBLISHED = Path(__file__).parents[1] / "reference" / "published.csv"
+
+
+def test_rows_cite_entries_and_sources() -> None:
+    known = {entry.id for entry in load_entries()}
+    for row in load_evidence():
+        assert row.entry in known and row.source
+        assert row.family in GENERAL | {"weight_activation_quant"}
+
+
+def test_no_row_stands_twice() -> None:
+    table = pd.read_csv(TABLE)
+    assert not table.duplicated(["technique", "model", "setting", "kept", "benchmark", "value", "baseline"]).any()
+
+
+def test_accuracies_are_those_of_the_published_table() -> None:
+    published = pd.read_csv(PUBLISHED, keep_default_na=False)
+    pairs = {
+        (row["entry"], row["model"], float(row["accuracy_baseline"]), float(row["accuracy_value"]))
+        for row in published.to_dict("records")
+        if row["accuracy_baseline"] != "" and row["accuracy_value"] != ""
+    }
+    elsewhere = ("2604.05546", "2503.16257")
+    checked = [row for row in load_evidence() if not any(paper in row.source for paper in elsewhere)]
+    assert len(checked) > 230
+    for row in checked:
+        assert (row.entry, row.model, row.baseline, row.value) in pairs, row
+
+
+def test_survey_pilot_means() -> None:
+    """Means over the four picture benchmarks of the survey's Table 7, worked out by hand."""
+    expected = {"look-m": 69.875, "madakv": 70.5, "sparsemm": 72.875, "hybridkv": 74.625}
+    for name, mean in expected.items():
+        rows = [row for row in load_evidence() if row.technique == name and "2604.05546: Table 7" in row.source and row.task_class != "video"]
+        assert sum(row.value for row in rows) / len(rows) == pytest.approx(mean)
+        assert sum(row.baseline for row in rows) / len(rows) == pytest.approx(75.375)
+
+
+@pytest.mark.parametrize(("column", "value"), [("kept", "1.5"), ("axis", "colour"), ("task_class", "poetry"), ("retained", "0.1")])
+def test_a_bad_row_is_refused(tmp_path: Path, column: str, value: str) -> None:
+    table = pd.read_csv(TABLE, dtype=str, keep_default_na=False).head(2)
+    table.loc[0, column] = value
+    path = tmp_path / f"{column}.csv"
+    table.to_csv(path, index=False)
+    with pytest.raises(ValueError, match=column):
+        load_evidence(path)

@@ -1,0 +1,241 @@
+"""Fidelity: grades, composition, speed, and how good the bands are on methods the fit has not seen."""
+
+from __future__ import annotations
+
+import timeit
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.fidelity import LOSSLESS, Fidelity, Use, model_class_of, retained
+from simulator.fidelity.curve import FLOOR, build_curve
+from simulator.fidelity.fit import interval_score, leave_one_method_out, refit
+from simulator.fidelity.grades import ANCHORS, grade_shares, grade_table
+from simulator.fidelity.model import PARAMETERS, load_pools
+from simulator.literature.evidence import TASKS, load_evidence
+
+FASTV = Use("fastv", "in_llm_prune", 0.525, "visual_tokens")
+UNKNOWN = Use("my-pruner", "in_llm_prune", 0.3, "visual_tokens")
+EVICT = Use("my-cache", "kv_evict", 0.2, "kv_tokens")
+LLAVA = "llava-1.5-7b"
+
+
+def numbers(found: Fidelity) -> tuple[float, float, float]:
+    assert found.retained is not None and found.low is not None and found.high is not None
+    return float(found.retained), float(found.low), float(found.high)
+
+
+def width(found: Fidelity) -> float:
+    _, low, high = numbers(found)
+    return high - low
+
+
+def test_direct_evidence_is_the_published_figure() -> None:
+    half_after_layer_3 = Use("fastv", "in_llm_prune", (3 + 29 * 0.5) / 32, "visual_tokens")
+    found = retained([half_after_layer_3], LLAVA, "fixed_grid", "captioning")
+    rows = [r for r in load_evidence() if r.technique == "fastv" and r.task_class == "captioning" and r.kept > 0.5]
+    mean = min(sum(r.retained for r in rows) / len(rows), 1.0)
+    assert found.grade == "direct" and any("2403.06764" in source for source in found.evidence)
+    assert numbers(found)[0] == pytest.approx(mean, abs=1e-3)
+
+
+def test_three_grades() -> None:
+    assert retained([FASTV], LLAVA).grade == "direct"
+    assert retained([UNKNOWN], LLAVA).grade == "pooled"
+    nothing = retained([Use("x", "sparse_attention", 0.1, "attention")], LLAVA)
+    assert nothing.grade == "none" and (nothing.retained, nothing.low, nothing.high) == (None, None, None)
+    assert "no evidence" in nothing.evidence[0]
+
+
+def test_outside_the_evidence_is_no_number() -> None:
+    assert retained([Use("fastv", "in_llm_prune", 0.001, "visual_tokens")], LLAVA).retained is None
+    assert retained([UNKNOWN], LLAVA, "", "grounding").retained is None
+    assert retained([UNKNOWN, Use("x", "encoder_swap", 0.5, "visual_tokens")], LLAVA).retained is None
+
+
+def test_direct_on_one_class_is_pooled_on_another() -> None:
+    use = Use("divprune", "pre_llm_reduce", 0.098, "visual_tokens")
+    assert retained([use], LLAVA).grade == "direct"
+    other = retained([use], "qwen2.5-vl-7b")
+    assert other.grade == "pooled" and width(other) > width(retained([use], LLAVA))
+
+
+def test_keeping_everything_is_exactly_one() -> None:
+    for axis in ("visual_tokens", "kv_tokens", "bits", "attention", "draft"):
+        found = retained([Use("x", "in_llm_prune", 1.0, axis)], LLAVA)
+        assert numbers(found) == (1.0, 1.0, 1.0)
+    assert numbers(retained([], LLAVA)) == (1.0, 1.0, 1.0)
+    neutral = Use("x", "in_llm_prune", 1.0, "visual_tokens")
+    assert numbers(retained([UNKNOWN, neutral], LLAVA)) == numbers(retained([UNKNOWN], LLAVA))
+
+
+def test_lossless_families_add_nothing() -> None:
+    for family in LOSSLESS:
+        assert numbers(retained([Use("x", family, 0.5, "output")], LLAVA)) == (1.0, 1.0, 1.0)
+    strict = Use("specvlm-ji", "speculative", 1.0, "draft")
+    assert numbers(retained([strict], "qwen2.5-vl-32b", "", "video")) == (1.0, 1.0, 1.0)
+    relaxed = retained([Use("specvlm-ji", "speculative", 0.5, "draft")], "qwen2.5-vl-32b", "", "video")
+    assert relaxed.grade == "direct" and numbers(relaxed)[0] < 0.96
+
+
+def test_noise_between_papers_is_the_floor() -> None:
+    for kept in (0.999, 0.9, 0.5, 0.2):
+        for name in ("fastv", "visionzip", "my-pruner"):
+            family = "post_encoder_reduce" if name == "visionzip" else "in_llm_prune"
+            middle, low, high = numbers(retained([Use(name, family, kept, "visual_tokens")], LLAVA))
+            assert middle - low >= FLOOR - 1e-3 and high - middle >= min(FLOOR, 1.1 - middle) - 1e-3
+
+
+def test_a_mix_loses_what_its_parts_lose_and_is_less_certain() -> None:
+    mix = retained([UNKNOWN, EVICT], LLAVA)
+    a, b = retained([UNKNOWN], LLAVA), retained([EVICT], LLAVA)
+    assert numbers(mix)[0] == pytest.approx(numbers(a)[0] * numbers(b)[0])
+    assert width(mix) > max(width(a), width(b))
+    assert mix.grade == "pooled"
+    tested = Use("prumerge", "post_encoder_reduce", 0.1, "visual_tokens")
+    assert retained([FASTV, tested], LLAVA).grade == "pooled"  # each is published, the mix is not
+
+
+def test_order_does_not_matter() -> None:
+    assert numbers(retained([UNKNOWN, EVICT], LLAVA)) == pytest.approx(numbers(retained([EVICT, UNKNOWN], LLAVA)))
+
+
+def test_parts_of_a_published_preset_stand_for_it() -> None:
+    parts = [Use("prunevid", "pre_llm_reduce", 0.4, "visual_tokens"), Use("prunevid", "in_llm_prune", 0.5, "visual_tokens")]
+    found = retained(parts, "llava-onevision-7b", "", "video")
+    assert found.grade == "direct" and numbers(found)[0] > 0.98
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    low=st.floats(0.06, 0.99),
+    step=st.floats(0.001, 0.5),
+    technique=st.sampled_from(["fastv", "sparsevlm", "pyramiddrop", "my-pruner"]),
+    task=st.sampled_from([task for task in TASKS if task != "grounding"]),
+)
+def test_keeping_more_never_costs(low: float, step: float, technique: str, task: str) -> None:
+    less = retained([Use(technique, "in_llm_prune", low, "visual_tokens")], LLAVA, "", task)
+    more = retained([Use(technique, "in_llm_prune", min(low + step, 1.0), "visual_tokens")], LLAVA, "", task)
+    if less.grade == more.grade:
+        assert numbers(more)[0] >= numbers(less)[0] - 1e-9
+    for found in (less, more):
+        middle, bottom, top = numbers(found)
+        assert 0 <= bottom <= middle <= top <= 1.1 and middle <= 1
+
+
+def test_arrays_agree_with_single_calls() -> None:
+    kept = np.array([0.02, 0.06, 0.1, 0.16, 0.3, 0.525, 0.9, 1.0])
+    for technique in ("fastv", "my-pruner"):
+        for extra in ([], [EVICT]):
+            many = retained([Use(technique, "in_llm_prune", kept, "visual_tokens"), *extra], LLAVA)
+            for index, value in enumerate(kept):
+                one = retained([Use(technique, "in_llm_prune", float(value), "visual_tokens"), *extra], LLAVA)
+                for name in ("retained", "low", "high"):
+                    single, element = getattr(one, name), getattr(many, name)[index]
+                    assert np.isnan(element) if single is None else element == pytest.approx(single), (technique, value, name)
+
+
+def test_a_call_takes_microseconds() -> None:
+    for uses in ([FASTV], [UNKNOWN]):
+        retained(uses, LLAVA, "fixed_grid")
+        best = min(timeit.repeat(lambda uses=uses: retained(uses, LLAVA, "fixed_grid"), number=200, repeat=7)) / 200
+        assert best < 50e-6
+    million = [Use("my-pruner", "in_llm_prune", np.linspace(0.1, 1.0, 1_000_000), "visual_tokens")]
+    assert min(timeit.repeat(lambda: retained(million, LLAVA), number=1, repeat=3)) < 2.0
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(ValueError, match="kept"):
+        retained([Use("x", "in_llm_prune", 0.0, "visual_tokens")], LLAVA)
+    with pytest.raises(ValueError, match="kept"):
+        retained([Use("x", "in_llm_prune", np.array([0.5, 1.5]), "visual_tokens")], LLAVA)
+    with pytest.raises(ValueError, match="task_class"):
+        retained([FASTV], LLAVA, "", "poetry")
+
+
+def test_model_classes() -> None:
+    assert model_class_of("llava-1.5-13b") == "fixed_grid"
+    assert model_class_of("llava-onevision-7b") == model_class_of("internvl3-8b") == "tiled"
+    assert model_class_of("qwen2.5-vl-7b") == "native_resolution"
+    assert model_class_of("llama-3.2-11b-vision") == "cross_attention"
+    assert {model_class_of(row.model) == row.model_class for row in load_evidence()} == {True}
+
+
+def test_a_fall_in_a_curve_is_levelled() -> None:
+    rows = load_evidence()
+    for row in rows:
+        curve = build_curve(rows, row.technique, row.model_class, row.task_class)
+        assert curve is not None and (np.diff(curve.values) >= 0).all() and curve.values[-1] == 1.0
+        assert (np.diff(curve.knots) > 0).all() and curve.knots[-1] == 0.0
+
+
+def test_winkler_score_by_hand() -> None:
+    scores = interval_score(np.array([0.5, 0.2, 0.9]), np.array([0.4, 0.4, 0.4]), np.array([0.6, 0.6, 0.6]))
+    assert scores == pytest.approx([0.2, 0.2 + 10 * 0.2, 0.2 + 10 * 0.3])
+
+
+def test_fitting_again_gives_the_shipped_file(tmp_path: Path) -> None:
+    again = yaml.safe_load(refit(tmp_path / "parameters.yaml").read_text(encoding="utf-8"))
+    shipped = yaml.safe_load(PARAMETERS.read_text(encoding="utf-8"))
+    assert again["rows"] == shipped["rows"] == len(load_evidence())
+    assert again["direct_spread"] == pytest.approx(shipped["direct_spread"], abs=1e-3)
+    assert again["pools"].keys() == shipped["pools"].keys()
+    for axis, pool in shipped["pools"].items():
+        for name, value in pool.items():
+            assert again["pools"][axis][name] == pytest.approx(value, rel=0.02, abs=0.01), (axis, name)
+
+
+def test_pools_rest_on_two_papers_at_least() -> None:
+    for pool in load_pools().values():
+        assert sum(pool.entries.values()) >= 2
+        assert 0 < pool.theta_10 < pool.theta_50 < pool.theta_90
+
+
+@cache
+def held_out() -> pd.DataFrame:
+    return leave_one_method_out()
+
+
+def test_bands_cover_methods_the_fit_has_not_seen() -> None:
+    frame = held_out()
+    inside = (frame["actual"] >= frame["low"]) & (frame["actual"] <= frame["high"])
+    assert len(frame) > 250
+    assert 0.75 <= inside.mean() <= 0.90
+
+
+def test_bands_beat_the_mean_of_the_family() -> None:
+    frame = held_out()
+    assert frame["score"].mean() <= 0.8 * frame["base_score"].mean()
+
+
+def test_direct_bands_cover_rows_left_out() -> None:
+    rows = load_evidence()
+    from simulator.fidelity import _Rule, _scatter
+
+    hits: list[bool] = []
+    for index, row in enumerate(rows):
+        others = tuple(other for place, other in enumerate(rows) if place != index)
+        curve = build_curve(others, row.technique, row.model_class, row.task_class)
+        if curve is None or curve.smallest > row.kept:
+            continue
+        rule = _Rule(curve, None, row.family, row.task_class, 1.0, 1.0, _scatter(curve), 1.0, (), "")
+        _, low_loss, loss, high_loss, _ = rule.losses(row.kept)
+        low, high = min(np.exp(-high_loss), np.exp(-loss) - FLOOR), max(np.exp(-low_loss), np.exp(-loss) + FLOOR)
+        hits.append(bool(low <= row.retained <= high))
+    assert len(hits) > 200 and 0.75 <= np.mean(hits) <= 0.90
+
+
+def test_every_preset_is_graded_on_every_anchor() -> None:
+    table = grade_table()
+    assert set(table["model"]) == set(ANCHORS)
+    assert set(table["grade"]) == {"direct", "pooled", "none", "lossless"}
+    assert (table["retained"].isna() == (table["grade"] == "none")).all()
+    shares = grade_shares()
+    assert shares.sum(axis=1).to_numpy() == pytest.approx(1.0)
+    assert shares.loc["all", "pooled"] > 0.3
