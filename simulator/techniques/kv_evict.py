@@ -9,7 +9,7 @@ from simulator import budgets
 from simulator.program import Extra, Layer, Program, edit, total_layers
 from simulator.quantity import Numeric, maximum, minimum, where
 from simulator.spec.source import SpecError
-from simulator.technique import AbstractTechnique, About, Context, Site, parameter
+from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 STEEP = {"uniform": 0.0, "varied": budgets.STEEPEST, "skewed": 3.0}  # skewed: a few heads hold most (SparseMM, arXiv 2506.05344)
 

@@ -1,0 +1,109 @@
+"""KV quantisation: keys and values stored in fewer bits, the newest ones in full; traffic falls only with a fused kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+from simulator import budgets
+from simulator.attention import Attention
+from simulator.ops import Elementwise, Transfer
+from simulator.overheads import reduces, rows
+from simulator.program import Extra, Layer, Program, edit
+from simulator.quantity import Numeric, maximum, where
+from simulator.technique import About, AbstractTechnique, Context, Site, parameter
+
+SCALES = 32.0  # bits of scale and zero point per group, 16 each
+UNPACK = 8.0  # vector FLOPs (2 an instruction) per element below a byte: shift, mask, convert, multiply-add
+CONVERT = 2.0  # the same for a width the chip converts by itself
+
+
+@final
+@dataclass(frozen=True)
+class KvQuant(AbstractTechnique):
+    """Widths of K and V. The defaults are KIVI's (arXiv 2402.02750). Widths below 2 bits are effective widths, as stored."""
+
+    about: ClassVar[About] = About(
+        title="KV cache quantisation",
+        site=Site.KV_BITS,
+        family="kv_quant",
+        entry="kivi",
+        axis="bits",
+        engines={
+            "vllm": ("runs", "0.25 docs: --kv-cache-dtype fp8 (8 bits); fewer bits need a patch; 0.11 had no fused kernel yet"),
+            "sglang": ("runs", "0.5 docs: --kv-cache-dtype fp8 or fp4, fused only in some attention backends"),
+            "trtllm": ("runs", "1.0: FP8 and INT8 KV cache"),
+            "hf-flash": ("runs", "transformers 4.42+: QuantizedCache by HQQ or quanto, 2 to 8 bits, not fused"),
+            "hf-sdpa": ("runs", "transformers 4.42+: QuantizedCache by HQQ or quanto, 2 to 8 bits, not fused"),
+        },
+    )
+
+    bits: Numeric = parameter(2.0, "width of keys and values without metadata", unit="bit", low=1.0, high=16.0)
+    k_bits: Numeric = parameter(0.0, "width of keys (0: as bits)", unit="bit", low=0.0, high=16.0)
+    v_bits: Numeric = parameter(0.0, "width of values (0: as bits)", unit="bit", low=0.0, high=16.0)
+    group: Numeric = parameter(32.0, "elements that share a scale and a zero point (0: one for all)", unit="elements", low=0.0)
+    residual: Numeric = parameter(128.0, "newest tokens kept in full", unit="tokens", low=0.0)
+    fused: bool = parameter(True, "the attention kernel reads packed keys (false: expanded to full width first)", kind="flag")
+
+    def widths(self) -> tuple[Numeric, Numeric]:
+        """Stored bits per element of K and V, metadata included."""
+        shared = where(self.group > 0.0, SCALES / maximum(self.group, 1.0), 0.0)
+
+        def stored(own: Numeric) -> Numeric:
+            bits = where(own > 0.0, own, self.bits)
+            return where(bits < 16.0, bits + shared, 16.0)
+
+        return stored(self.k_bits), stored(self.v_bits)
+
+    def apply(self, program: Program, context: Context) -> Program:
+        k_bits, v_bits = self.widths()
+        extras: list[Extra] = []
+
+        def change(layer: Layer) -> Layer:
+            op = budgets.attention_of(layer)
+            if layer.cache is None or op is None:
+                return layer
+            cache = replace(layer.cache, k_bits=k_bits, v_bits=v_bits, residual=self.residual, fused=self.fused)
+            changed = replace(layer, cache=cache)
+            extras.extend(self._overheads(program, context, changed, op))
+            if not self.fused:
+                return changed
+            narrow = tuple(
+                replace(item, k_bits=k_bits, v_bits=v_bits, residual=self.residual) if isinstance(item, Attention) else item
+                for item in layer.decode
+            )
+            return replace(changed, decode=narrow)
+
+        decoder = replace(program.decoder, layers=edit(program.decoder.layers, change))
+        notes = ("kv_quant: unpacking takes 4 vector instructions per element below 8 bits, 1 from there on (assumed)",)
+        notes = notes if reduces(self.kept(program)) else ()
+        return replace(program, decoder=decoder, extras=(*program.extras, *extras), assumptions=program.assumptions + notes)
+
+    def _overheads(self, program: Program, context: Context, layer: Layer, op: Attention) -> list[Extra]:
+        """Packing at the end of prefill; in every step unpacking, as passes of their own or as arithmetic inside the kernel."""
+        cache, batch = layer.cache, program.batch
+        assert cache is not None
+        packed = where(cache.k_bits + cache.v_bits < 32.0, layer.count, 0.0)
+        full = cache.key_width + cache.value_width
+        small = (cache.key_width * cache.k_bits + cache.value_width * cache.v_bits) / 16.0
+        pack = Elementwise("kv_quant pack", "quantise", read=full, write=small)
+        out = [Extra("kv_quant pack", "prefill", pack, rows(batch, budgets.resident(program, layer).total, "prefill"), packed)]
+        seen = maximum(budgets.resident(program, layer).total + program.output / 2.0 * cache.text - self.residual, 0.0)
+        if not self.fused:
+            unpack = Elementwise("kv_quant unpack", "quantise", read=small, write=full)
+            return [*out, Extra("kv_quant unpack", "decode", unpack, rows(batch, seen, "decode"), packed, per_step=True)]
+        # What unpacking takes beyond the read it hides behind, as seconds of main-memory time (a copy reads and writes).
+        flops = cache.key_width * where(cache.k_bits < 8.0, UNPACK, CONVERT)
+        flops = flops + cache.value_width * where(cache.v_bits < 8.0, UNPACK, CONVERT)
+        late = maximum(flops / context.chip.vector_flops - small * 2.0 / context.chip.bandwidth, 0.0)
+        excess = Transfer("kv_quant unpack", "memory", batch * seen * late * context.chip.bandwidth / 2.0)
+        return [*out, Extra("kv_quant unpack", "decode", excess, rows(batch, 1.0, "decode"), packed, per_step=True)]
+
+    @classmethod
+    def neutral(cls) -> KvQuant:
+        return cls(bits=16.0)
+
+    def kept(self, program: Program) -> Numeric:
+        k_bits = where(self.k_bits > 0.0, self.k_bits, self.bits)
+        v_bits = where(self.v_bits > 0.0, self.v_bits, self.bits)
+        return (k_bits + v_bits) / 32.0

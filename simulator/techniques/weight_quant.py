@@ -1,0 +1,100 @@
+"""Weight quantisation of the language model's linear layers: fewer bytes per step; weight-only formats multiply in bf16."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import numpy as np
+
+from simulator.budgets import prefill_passes
+from simulator.build.format import LINEAR, requantised
+from simulator.ops import AbstractOp, Elementwise, Experts, Matmul
+from simulator.overheads import rows
+from simulator.program import Extra, Program, map_ops
+from simulator.quantity import Numeric, is_array, maximum, minimum, where
+from simulator.spec.source import SpecError
+from simulator.technique import About, AbstractTechnique, Context, Site, parameter
+
+# format -> (format of the products, own bits of a weight, bits of an activation, bits of a group's metadata)
+FORMATS: dict[str, tuple[str, float, float, float]] = {
+    "w4a16": ("bf16", 4.0, 16.0, 20.0),  # a scale of 16 bits and a zero point of 4 (AWQ)
+    "weight_only": ("bf16", 4.0, 16.0, 20.0),
+    "w8a8": ("int8", 8.0, 16.0, 0.0),
+    "fp8": ("fp8", 8.0, 16.0, 0.0),
+    "fp4": ("fp4", 4.0, 16.0, 8.0),
+}
+
+
+@final
+@dataclass(frozen=True)
+class WeightQuant(AbstractTechnique):
+    """Bits of a weight. The defaults are AWQ's (arXiv 2306.00978): 4 bits in groups of 128, activations in 16."""
+
+    about: ClassVar[About] = About(
+        title="Weight quantisation",
+        site=Site.WEIGHTS,
+        family="weight_quant",
+        entry="awq",
+        axis="weights",
+        engines={
+            "vllm": ("runs", "0.14-0.24 docs: AWQ and GPTQ through Marlin, FP8 and INT8 W8A8, NVFP4 on Blackwell"),
+            "sglang": ("runs", "0.5 docs: AWQ, GPTQ, FP8, W8A8 INT8, ModelOpt FP4"),
+            "trtllm": ("runs", "1.0: W4A16 AWQ and GPTQ, FP8, SmoothQuant, NVFP4"),
+            "hf-flash": ("runs", "transformers 4.35+: AWQ, GPTQ, bitsandbytes"),
+            "hf-sdpa": ("runs", "transformers 4.35+: AWQ, GPTQ, bitsandbytes"),
+            "hf-eager": ("runs", "transformers 4.35+: AWQ, GPTQ, bitsandbytes"),
+        },
+    )
+
+    format: str = parameter("auto", "auto: w8a8 for 8 bits, else weight-only", choices=("auto", *FORMATS))
+    bits: Numeric = parameter(0.0, "width of a weight without metadata (0: the format's own)", unit="bit", low=0.0, high=16.0)
+    group: Numeric = parameter(128.0, "weights that share a scale (0: a whole row)", unit="weights", low=0.0)
+
+    def apply(self, program: Program, context: Context) -> Program:
+        format = self._format()
+        compute, own, activation, metadata = FORMATS[format]
+        bits = where(self.bits > 0.0, self.bits, own)
+        if compute != "bf16" and np.any(np.asarray(bits) != own):
+            raise SpecError(f"techniques.weight_quant.bits: {self.bits!r} is not accepted with {format}; {own:g}, or leave it out")
+        if compute not in context.engine.formats:
+            known = ", ".join(context.engine.formats)
+            raise SpecError(f"techniques.weight_quant.format: {format!r} is not accepted: {context.engine.name} multiplies in {known}")
+        try:
+            executed = context.chip.executed_format(compute)
+        except ValueError as error:
+            raise SpecError(f"techniques.weight_quant.format: {format!r} is not accepted: {error}") from None
+        group = where(self.group > 0.0, minimum(self.group, 16.0) if format == "fp4" else self.group, 1e9)
+        stored = where(bits < 16.0, bits + metadata / group, 16.0)
+
+        def narrow(op: AbstractOp) -> AbstractOp:
+            return requantised(op, compute, stored, activation)
+
+        decoder = program.decoder
+        elements: Numeric = 0.0
+        for layer in decoder.layers:
+            for op in layer.prefill:
+                if isinstance(op, Matmul | Experts) and op.name in LINEAR:
+                    elements = elements + op.parameters * layer.count
+        decoder = replace(decoder, layers=tuple(map_ops(layer, narrow) for layer in decoder.layers))
+        notes: tuple[str, ...] = ()
+        extras = program.extras
+        if executed != compute:
+            notes = (f"weight_quant: {context.chip.name} has no {compute}; weights of {own:g} bits are multiplied in {executed}",)
+        if executed in ("bf16", "fp16", "fp32"):  # a large product expands each weight once per pass
+            widen = Elementwise("weight_quant dequantise", "quantise", read=stored / 16.0, write=1.0)
+            passes = where(stored < 16.0, prefill_passes(program, context.engine), 0.0)
+            extras = (*extras, Extra("weight_quant dequantise", "prefill", widen, rows(1.0, elements, "prefill"), passes))
+        return replace(program, decoder=decoder, extras=extras, assumptions=program.assumptions + notes)
+
+    def _format(self) -> str:
+        if self.format != "auto":
+            return self.format
+        return "w8a8" if not is_array(self.bits) and self.bits == 8.0 else "weight_only"
+
+    @classmethod
+    def neutral(cls) -> WeightQuant:
+        return cls(format="weight_only", bits=16.0)
+
+    def kept(self, program: Program) -> Numeric:
+        return where(self.bits > 0.0, maximum(self.bits, 1.0), FORMATS[self._format()][1]) / 16.0
