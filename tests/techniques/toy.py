@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def program(lvlm: Lvlm | None = None, size: Numeric = 1.0, crops: Numeric = 2.0,
 def machine(engine: str = "vllm", hardware: str = "h100-sxm") -> Machine:
     device = load_hardware(hardware)
     named = load_engine(engine)
-    return Machine(device.chip, kernels_for(device, named.fits), named)
+    return Machine(device.chip, kernels_for(device, named.fits, folder=Path(__file__).parent / "no fits"), named)
 
 
 def context(lvlm: Lvlm | None = None, engine: str = "vllm", **sizes: Numeric) -> Context:

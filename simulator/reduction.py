@@ -1,0 +1,130 @@
+"""How fewer visual tokens travel on: from an encoder block, from the encoder's end, or from the projector's end.
+
+A projector with learned queries hands on as many tokens as it has queries, however many patches reach it: there a reduction
+in the encoder saves keys, and nothing behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from simulator.attention import Attention
+from simulator.ops import AbstractOp, Matmul
+from simulator.overheads import acting_on
+from simulator.program import Extra, Layer, Program, Tower, edit
+from simulator.quantity import Numeric, maximum, minimum, where
+
+
+class Crops(NamedTuple):
+    """Crops of one grid over the whole batch that are really encoded; patches and visual tokens of each."""
+
+    batch: Numeric
+    patches: Numeric
+    tokens: Numeric
+
+
+def budget(tokens: Numeric, of: Numeric, keep: Numeric) -> Numeric:
+    """An absolute budget as a share of `of` (at most 1) where one is given, else `keep`."""
+    return where(tokens > 0.0, minimum(tokens / maximum(of, 1e-9), 1.0), keep)
+
+
+def main_tower(program: Program) -> Tower | None:
+    """The tower that feeds the language model; companions (scorers) come before it."""
+    return program.towers[-1] if program.towers else None
+
+
+def with_tower(program: Program, tower: Tower) -> Program:
+    """The program with its main tower replaced."""
+    return replace(program, towers=(*program.towers[:-1], tower))
+
+
+def crops(program: Program, tower: Tower) -> list[Crops]:
+    """Per grid: crops one device encodes, patches and tokens of a crop."""
+    alive = program.batch * tower.split * (1.0 - tower.cached)
+    return [Crops(alive * grid.crops, grid.height * grid.width, grid.tokens) for grid in tower.grids]
+
+
+def crop_tokens(program: Program) -> Numeric:
+    """Visual tokens of one crop, mean over crops, as they reach the language model."""
+    seen = program.visual_input
+    number: Numeric = 0.0
+    for grid in seen.grids:
+        number = number + grid.crops
+    return (seen.tokens - seen.separators) / maximum(number, 1e-9) * program.visual_keep
+
+
+def blocks(tower: Tower) -> int:
+    """Encoder blocks, stem and head not counted."""
+    return sum(layer.count for layer in tower.layers if layer.kind == "block")
+
+
+def block_at(tower: Tower, index: int) -> Layer:
+    """The run of layers that block `index` lies in."""
+    return next(layer for layer in tower.layers if layer.index <= index < layer.stop)
+
+
+def width(layer: Layer) -> Numeric:
+    """Elements of a row that enters the layer."""
+    return next((op.k for op in layer.prefill if isinstance(op, Matmul)), 0.0)
+
+
+def fixed_queries(tower: Tower) -> bool:
+    """Whether the projector's queries are learned, so that its output does not follow its input."""
+    ops = [op for layer in tower.projector for op in layer.prefill]
+    return any(isinstance(op, Attention) and op.mask == "cross" and op.density == 1.0 for op in ops)
+
+
+def after_projector(program: Program, keep: Numeric) -> Program:
+    """`keep` of the visual tokens reaches the language model."""
+    return replace(program, visual_keep=program.visual_keep * keep)
+
+
+def after_encoder(program: Program, tower: Tower, keep: Numeric) -> Program:
+    """`keep` of the patches reaches the projector, and of the tokens the language model."""
+    if fixed_queries(tower):
+        fewer = tuple(replace(layer, prefill=tuple(_fewer_keys(op, keep) for op in layer.prefill)) for layer in tower.projector)
+        return with_tower(program, replace(tower, projector=fewer))
+    shorter = tuple(replace(layer, keep=layer.keep * keep) for layer in tower.projector)
+    return after_projector(with_tower(program, replace(tower, projector=shorter)), keep)
+
+
+def _fewer_keys(op: AbstractOp, keep: Numeric) -> AbstractOp:
+    if isinstance(op, Attention):
+        return replace(op, visible_visual=op.visible_visual * keep)
+    return acting_on(op, keep)
+
+
+def from_block(program: Program, tower: Tower, at: int, keep: Numeric) -> Program:
+    """`keep` of the patches from encoder block `at` on, and so at everything behind it."""
+    shorter = edit(tower.layers, lambda layer: replace(layer, keep=layer.keep * keep), at)
+    return after_encoder(program, replace(tower, layers=shorter), keep)
+
+
+def write_encoder_map(tower: Tower, at: int) -> Tower:
+    """The tower with the score map of block `at` written out."""
+    return replace(tower, layers=edit(tower.layers, write_map, at, at + 1))
+
+
+def write_map(layer: Layer) -> Layer:
+    """The layer with the score map of its one pass (prefill, or encoding) written out, so that a technique can read it."""
+    ops = tuple(replace(op, materialised=True) if isinstance(op, Attention) else op for op in layer.prefill)
+    return replace(layer, prefill=ops)
+
+
+def with_extras(program: Program, extras: list[Extra], needs_query: bool = False) -> Program:
+    """The program with the operators of choosing added."""
+    return replace(program, extras=(*program.extras, *extras), needs_query=program.needs_query or needs_query)
+
+
+def reuse_embeddings(program: Program, hit: Numeric) -> Program:
+    """`hit` of the crops come out of a cache: neither encoded nor projected, nor chosen from again."""
+    if not program.towers:
+        return program
+    towers = tuple(replace(tower, cached=1.0 - (1.0 - tower.cached) * (1.0 - hit)) for tower in program.towers)
+    extras = tuple(_rarer(extra, 1.0 - hit) if extra.stage in ("encode", "project") else extra for extra in program.extras)
+    return replace(program, towers=towers, extras=extras)
+
+
+def _rarer(extra: Extra, share: Numeric) -> Extra:
+    return replace(extra, shape=replace(extra.shape, batch=extra.shape.batch * share))
