@@ -46,9 +46,10 @@ class VideoSampling(Spec):
     while sampling (`cut_partial`). size: side of a resized frame [pixel] (0: as pictures have it). tokens: visual tokens
     per group after pooling (0: as a picture's crop has). clip_tokens: visual tokens of the whole clip, however many
     frames (0: no such rule). merge: patches per side that become one visual token (0: as pictures have it). newline:
-    learned separators: one per clip, per group, or per row of a group. min_pixels, max_pixels: bounds of one frame for
-    native resolution [pixel]. total_pixels: bound of all frames together [pixel] (0: none). With `volume` all frames are
-    resized to keep frames x height x width within min_pixels..max_pixels instead.
+    learned separators: one per clip, per group, or per row of a group. max_slices: slices per frame (scheme `slices`).
+    min_pixels, max_pixels: bounds of one frame for native resolution [pixel]. total_pixels: bound of all frames together
+    [pixel] (0: none). With `volume` all frames are resized to keep frames x height x width within min_pixels..max_pixels
+    instead.
     """
 
     fps: float = Field(default=0.0, ge=0.0, le=240.0)
@@ -58,6 +59,7 @@ class VideoSampling(Spec):
     size: int = Field(default=0, ge=0)
     tokens: int = Field(default=0, ge=0)
     clip_tokens: int = Field(default=0, ge=0)
+    max_slices: PositiveInt = 1
     merge: int = Field(default=0, ge=0)
     rounding: Literal["floor", "round"] = "floor"
     cut_partial: bool = False

@@ -79,7 +79,9 @@ def picture_tokens(case: dict[str, Any], processor: Any, width: int, height: int
     if family in ("llava_next", "llava_onevision"):
         return packed(config, pixels, out["image_sizes"])
     crops = pixels.reshape(-1, *pixels.shape[-3:]).shape[0]
-    side = pixels.shape[-1] // (vision["patch_size"][0] if isinstance(vision["patch_size"], list) else vision["patch_size"])
+    side = pixels.shape[-1] // (
+        vision["patch_size"][0] if isinstance(vision["patch_size"], list) else vision["patch_size"]
+    )
     if family == "mllama":
         return crops * (side**2 + 1)
     if family == "gemma3":
@@ -179,7 +181,9 @@ def counts(case: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": case["name"],
         "processor": found.__name__ if found else None,
-        "pictures": [_tried(picture_tokens, case, processor, *size) if processor else None for size in case["pictures"]],
+        "pictures": [
+            _tried(picture_tokens, case, processor, *size) if processor else None for size in case["pictures"]
+        ],
         "clips": [_tried(clip_tokens, case, *size) for size in case["clips"]],
         "samples": [_tried(frames_taken, case, *file) for file in case["samples"]],
     }

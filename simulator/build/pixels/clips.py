@@ -50,6 +50,8 @@ def view_of_clip(scheme: Preprocessing, clip: Clip) -> tuple[View, Numeric]:
         view = _native(scheme, video, clip, frames, groups)
     elif isinstance(scheme, PatchLimit):
         view = _patch_limit(scheme, video, clip, frames)
+    elif isinstance(scheme, Slices):
+        view = _slices(scheme, video, clip, frames)
     else:
         view = _crops(scheme, video, clip, groups)
     return _separated(view, video, groups), frames
@@ -95,13 +97,18 @@ def _patch_limit(scheme: PatchLimit, video: VideoSampling, clip: Clip, frames: N
     return View(grids, 0.0, frames * pixels, full + part)
 
 
+def _slices(scheme: Slices, video: VideoSampling, clip: Clip, frames: Numeric) -> View:
+    """MiniCPM-V: every frame a picture with at most `max_slices` slices."""
+    one = slices(scheme.model_copy(update={"max_slices": video.max_slices}), clip.width, clip.height)
+    grids = tuple(Grid(grid.crops * frames, grid.height, grid.width, grid.tokens, grid.pixels) for grid in one.grids)
+    return View(grids, 0.0, frames * one.resized, frames)
+
+
 def _crops(scheme: Preprocessing, video: VideoSampling, clip: Clip, groups: Numeric) -> View:
     """Every frame one crop (several with a temporal group: encoded as one sequence)."""
     depth = float(video.temporal_patch)
     if isinstance(scheme, LongestEdge):
         grid = longest_edge(scheme, clip.width, clip.height).grids[0]
-    elif isinstance(scheme, Slices):
-        grid = slices(scheme.model_copy(update={"max_slices": 1}), clip.width, clip.height).grids[0]
     else:
         grid = square(1.0, float(video.size or _side(scheme)), scheme.patch, _frame_tokens(scheme))
     tokens = float(video.tokens) if video.tokens else grid.tokens
