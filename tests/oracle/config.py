@@ -87,7 +87,9 @@ class ModelConfig:
     def __post_init__(self) -> None:
         v, t = self.vision, self.text
         if v.hidden_size % v.num_attention_heads:
-            raise ValueError(f"vision.hidden_size={v.hidden_size}: a multiple of {v.num_attention_heads} heads is needed")
+            raise ValueError(
+                f"vision.hidden_size={v.hidden_size}: a multiple of {v.num_attention_heads} heads is needed"
+            )
         if t.num_attention_heads % t.num_key_value_heads:
             raise ValueError(f"text.num_key_value_heads={t.num_key_value_heads}: must divide {t.num_attention_heads}")
         if t.head_dim % 2:

@@ -24,13 +24,20 @@ def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
     return x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * weight
 
 
-def rotary(x: Tensor, positions: Tensor) -> Tensor:
-    """Rotate x [heads, m, head_dim] by its positions [m] (base 10000, halves paired)."""
-    half = x.shape[-1] // 2
-    inverse = 10000.0 ** (-torch.arange(half, device=x.device) / half)
+Angles = tuple[Tensor, Tensor]
+
+
+def angles(positions: Tensor, dim: int) -> Angles:
+    """Cosine and sine [m, dim / 2] of the rotary angles at positions [m] (base 10000)."""
+    half = dim // 2
+    inverse = 10000.0 ** (-torch.arange(half, device=positions.device) / half)
     angle = positions.float().unsqueeze(-1) * inverse
-    cos, sin = angle.cos(), angle.sin()
-    a, b = x[..., :half], x[..., half:]
+    return angle.cos(), angle.sin()
+
+
+def rotary(x: Tensor, turn: Angles) -> Tensor:
+    """Rotate x [heads, m, head_dim] by its angles (halves paired)."""
+    (cos, sin), (a, b) = turn, x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
@@ -146,15 +153,15 @@ class Decoder:
         prune, sparse, evict = find(self.mix, InLlmPrune), find(self.mix, SparseAttention), find(self.mix, KvEvict)
         frozen, first = frozen_layers(self.mix), visual
         self.before, self.position = before, x.shape[0]
-        positions = torch.arange(x.shape[0], device=x.device)
+        turn = angles(torch.arange(x.shape[0], device=x.device), self.c.head_dim)
         last_row: Tensor | None = None
         queries: dict[int, Tensor] = {}
         stages: list[list[int]] = []
         for i, w in enumerate(self.w.layers):
             if prune and i in prune.layer:
                 target = kept(prune.keep[prune.layer.index(i)], first)
-                stay = self._choose(x, positions, w, before, visual, target, prune.score, last_row)
-                x, positions, visual = x[stay], positions[stay], target
+                stay = self._choose(x, turn, w, before, visual, target, prune.score, last_row)
+                x, turn, visual = x[stay], (turn[0][stay], turn[1][stay]), target
                 stages.append([target, first])
             if self.report:
                 self.report.visual_per_layer.append(visual)
@@ -162,7 +169,7 @@ class Decoder:
             if i in self.skip_prefill:
                 self._note(0, 0, 0)
                 continue
-            x, last_row, queries[i] = self._prefill_layer(x, positions, i, w, (before, visual), i in frozen, sparse)
+            x, last_row, queries[i] = self._prefill_layer(x, turn, i, w, (before, visual), i in frozen, sparse)
         if stages and self.report:
             self.report.resolve("in_llm_prune", keep=stages)
         if evict:
@@ -179,7 +186,7 @@ class Decoder:
             self.report.pairs_dense_per_layer.append(dense)
 
     def _prefill_layer(
-        self, x: Tensor, positions: Tensor, i: int, w: TextLayer, at: tuple[int, int], frozen: bool,
+        self, x: Tensor, turn: Angles, i: int, w: TextLayer, at: tuple[int, int], frozen: bool,
         sparse: SparseAttention | None,
     ) -> tuple[Tensor, Tensor | None, Tensor]:  # fmt: skip
         dim, n, window, cache = self.c.head_dim, x.shape[0], self.c.window(i), self.cache[i]
@@ -187,9 +194,10 @@ class Decoder:
         if frozen:
             rows = torch.cat([rows[: at[0]], rows[at[0] + at[1] :]])
         h = rms_norm(x, w.norm1)
-        k = rotary(heads_of(h, w.k, w.k_bias, dim), positions)
+        k = rotary(heads_of(h, w.k, w.k_bias, dim), turn)
         v = heads_of(h, w.v, w.v_bias, dim)
-        q = rotary(heads_of(h[rows], w.q, w.q_bias, dim), positions[rows])
+        mine = (turn[0][rows], turn[1][rows]) if frozen else turn
+        q = rotary(heads_of(h[rows] if frozen else h, w.q, w.q_bias, dim), mine)
         cache.append(k, v)
         cache.groups[0].visual = at[1]
         cache.settle()
@@ -204,12 +212,12 @@ class Decoder:
         else:
             out, last = attend(q, k, v, allowed, self.meter)
         self._note(n, pairs, dense)
-        y = x[rows] + F.linear(out.transpose(0, 1).reshape(len(rows), -1), w.o)
+        y = (x[rows] if frozen else x) + F.linear(out.transpose(0, 1).reshape(len(rows), -1), w.o)
         y = y + feed_forward(rms_norm(y, w.norm2), w, self.c)
         return (x.index_copy(0, rows, y) if frozen else y), last, q[:, -1]
 
     def _choose(
-        self, x: Tensor, positions: Tensor, w: TextLayer, before: int, visual: int, target: int, score: str,
+        self, x: Tensor, turn: Angles, w: TextLayer, before: int, visual: int, target: int, score: str,
         last_row: Tensor | None,
     ) -> Tensor:  # fmt: skip
         """Indices of the rows that go on: all text and the ``target`` best visual tokens."""
@@ -221,8 +229,10 @@ class Decoder:
                 values = last_row.mean(0)[span]
             elif score == "rows":
                 h = rms_norm(x, w.norm1)
-                k = rotary(heads_of(h, w.k, w.k_bias, dim), positions)
-                q = rotary(heads_of(h[-1:], w.q, w.q_bias, dim), positions[-1:]).reshape(k.shape[0], -1, dim)
+                k = rotary(heads_of(h, w.k, w.k_bias, dim), turn)
+                q = rotary(heads_of(h[-1:], w.q, w.q_bias, dim), (turn[0][-1:], turn[1][-1:])).reshape(
+                    k.shape[0], -1, dim
+                )
                 values = (q @ k.transpose(1, 2) * dim**-0.5).softmax(-1).mean((0, 1))[span]
             else:
                 values = -similarity(x[span]).mean(-1)
@@ -247,14 +257,14 @@ class Decoder:
         ``layers`` stops early (self drafting); ``visual_rows`` reads only that share of the visual rows.
         """
         x, m, dim = self.w.embedding[tokens], len(tokens), self.c.head_dim
-        positions = torch.arange(self.position, self.position + m, device=x.device)
+        turn = angles(torch.arange(self.position, self.position + m, device=x.device), dim)
         for i, w in enumerate(self.w.layers[:layers]):
             if i in self.skip_decode:
                 continue
             cache = self.cache[i]
             h = rms_norm(x, w.norm1)
-            k = rotary(heads_of(h, w.k, w.k_bias, dim), positions)
-            q = rotary(heads_of(h, w.q, w.q_bias, dim), positions)
+            k = rotary(heads_of(h, w.k, w.k_bias, dim), turn)
+            q = rotary(heads_of(h, w.q, w.q_bias, dim), turn)
             cache.append(k, heads_of(h, w.v, w.v_bias, dim))
             share = q.shape[0] // k.shape[0]
             out: list[Tensor] = []

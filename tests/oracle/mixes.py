@@ -50,7 +50,7 @@ def _model(r: random.Random) -> ModelConfig:
         full_attention_layers=(layers - 1,) if window else (),
     )
     kv = r.choice((1, 2, 4))
-    depth = r.randint(4, 8)
+    depth = r.randint(4, 6)
     text = TextConfig(
         vocab_size=r.choice((101, 199, 257)),
         hidden_size=r.choice((64, 96, 128)),
@@ -67,7 +67,9 @@ def _model(r: random.Random) -> ModelConfig:
         text = replace(text, sliding_window=r.choice((24, 40)), sliding_layers=sliding)
     if r.random() < 0.2:
         shared = r.choice((0, 64))
-        text = replace(text, num_experts=r.choice((4, 6)), num_experts_per_tok=2, moe_intermediate_size=r.choice((32, 48)))
+        text = replace(
+            text, num_experts=r.choice((4, 6)), num_experts_per_tok=2, moe_intermediate_size=r.choice((32, 48))
+        )
         text = replace(text, shared_expert_intermediate_size=shared)
     return ModelConfig(vision, ProjectorConfig(r.choice((64, 96)), side), text, seed=r.randrange(8))
 
@@ -79,7 +81,7 @@ def _workload(r: random.Random, model: ModelConfig) -> OracleWorkload:
         image_height=unit * r.choice((2, 3)),
         image_width=unit * r.choice((2, 3)),
         text_tokens=r.randint(8, 32),
-        output_tokens=r.randint(2, 6),
+        output_tokens=r.randint(2, 5),
         batch=r.choice((1, 1, 1, 1, 1, 1, 1, 2)),
         seed=r.randrange(1000),
     )
@@ -114,7 +116,11 @@ def _frozen(r: random.Random, m: ModelConfig) -> Technique:
 def _evict(r: random.Random, _: ModelConfig) -> Technique:
     text_kept = r.random() < 0.8
     return KvEvict(
-        _keep(r), r.choice(("uniform", "pyramid")), r.choice(("uniform", "varied")), text_kept, text_kept and r.random() < 0.3
+        _keep(r),
+        r.choice(("uniform", "pyramid")),
+        r.choice(("uniform", "varied")),
+        text_kept,
+        text_kept and r.random() < 0.3,
     )
 
 
@@ -146,7 +152,7 @@ MAKERS: tuple[Callable[[random.Random, ModelConfig], Technique], ...] = (
     _schedule,
     _bypass,
     _frozen,
-    lambda r, _: SparseAttention(round(r.uniform(0.2, 0.9), 2), r.choice((8, 16))),
+    lambda r, _: SparseAttention(round(r.uniform(0.2, 0.9), 2), r.choice((16, 32))),
     _evict,
     _quant,
     _skip,

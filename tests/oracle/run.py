@@ -31,7 +31,6 @@ class Measured:
     prefill; kv_read: bytes already there that the first decode step reads; kv_read_with_new: its own rows included;
     kv_peak: most bytes alive at once; kv_final: after the last step. All exclude the drafter's own cache, whose
     figures are in ``drafter``.
-    seconds: per stage, only from a clocked run.
     """
 
     flops: dict[str, float]
@@ -125,14 +124,14 @@ def _add(totals: dict[str, int], name: str, value: int) -> None:
 
 
 def execute(
-    model: ModelConfig, workload: OracleWorkload, mix: Sequence[Technique], clock: bool = False, device: str = "cpu"
+    model: ModelConfig, workload: OracleWorkload, mix: Sequence[Technique], counter: str, device: str = "cpu"
 ) -> Measured:
-    """One run, counted (clock=False: fields ``flops``) or timed (clock=True: the same fields hold seconds)."""
+    """One run, counted, or timed with counter ``clock``: then the ``flops`` fields hold seconds."""
     validate(mix, model, workload)
     measured = Measured({}, {}, {})
     inputs = [prompt(model, workload, i, device) for i in range(workload.batch)]
     weights(model, device)
-    with torch.no_grad(), Meter(clock, device) as meter:
+    with torch.no_grad(), Meter(counter, device) as meter:
         for one in inputs:
             _sequence(model, workload, mix, one, meter, measured, device)
     measured.flops = meter.by_stage(overhead=False)
@@ -141,14 +140,21 @@ def execute(
     return measured
 
 
-def run(model_config: ModelConfig, workload: OracleWorkload, mix: Sequence[Technique]) -> Measured:
-    """Count FLOPs and KV bytes of one request batch. Raises ValueError for a mix that contradicts itself."""
-    return execute(model_config, workload, mix)
+def run(
+    model_config: ModelConfig, workload: OracleWorkload, mix: Sequence[Technique], counter: str = "registry"
+) -> Measured:
+    """Count FLOPs and KV bytes of one request batch. Raises ValueError for a mix that contradicts itself.
+
+    counter ``torch`` counts with ``FlopCounterMode`` itself: the same figures, more slowly.
+    """
+    if counter == "clock":
+        raise ValueError("counter='clock': run counts; time_mix times")
+    return execute(model_config, workload, mix, counter)
 
 
 def stage_seconds(
     model: ModelConfig, workload: OracleWorkload, mix: Sequence[Technique], device: str = "cpu"
 ) -> dict[str, float]:
     """Seconds per stage of one run, selection overheads included."""
-    measured = execute(model, workload, mix, clock=True, device=device)
+    measured = execute(model, workload, mix, "clock", device)
     return {s: measured.flops[s] + measured.overhead_flops[s] for s in STAGES}

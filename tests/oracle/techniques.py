@@ -235,12 +235,16 @@ def _validate_text(mix: Sequence[Technique], model: ModelConfig) -> None:
     layers = model.text.num_hidden_layers
     prune, sparse, skip = find(mix, InLlmPrune), find(mix, SparseAttention), find(mix, LayerSkip)
     if skip:
-        _require(skip.stage in ("prefill", "decode", "both"), f"layer_skip.stage={skip.stage!r}: prefill, decode or both")
+        _require(
+            skip.stage in ("prefill", "decode", "both"), f"layer_skip.stage={skip.stage!r}: prefill, decode or both"
+        )
         _require(not (skip.layers and skip.keep < 1), "layer_skip: layers or keep, not both")
         _require(all(0 <= i < layers for i in skip.layers), f"layer_skip.layers={skip.layers}: 0..{layers - 1}")
         _require(len(skip.skipped(layers)) < layers, "layer_skip: at least one layer must run")
     if prune:
-        _require(prune.score in ("map", "rows", "similarity"), f"in_llm_prune.score={prune.score!r}: map, rows, similarity")
+        _require(
+            prune.score in ("map", "rows", "similarity"), f"in_llm_prune.score={prune.score!r}: map, rows, similarity"
+        )
         _require(len(prune.layer) == len(prune.keep) > 0, "in_llm_prune.keep: one entry for each layer")
         low = 1 if prune.score == "map" else 0
         good = all(low <= i < layers for i in prune.layer) and list(prune.layer) == sorted(set(prune.layer))
@@ -263,13 +267,22 @@ def _validate_text(mix: Sequence[Technique], model: ModelConfig) -> None:
 def _validate_decode(mix: Sequence[Technique], model: ModelConfig, workload: OracleWorkload) -> None:
     evict, quant, skip, spec = find(mix, KvEvict), find(mix, KvQuant), find(mix, LayerSkip), find(mix, Speculative)
     if evict:
-        _require(evict.layer_shape in ("uniform", "pyramid"), f"kv_evict.layer_shape={evict.layer_shape!r}: uniform, pyramid")
-        _require(evict.head_shape in ("uniform", "varied"), f"kv_evict.head_shape={evict.head_shape!r}: uniform, varied")
+        _require(
+            evict.layer_shape in ("uniform", "pyramid"), f"kv_evict.layer_shape={evict.layer_shape!r}: uniform, pyramid"
+        )
+        _require(
+            evict.head_shape in ("uniform", "varied"), f"kv_evict.head_shape={evict.head_shape!r}: uniform, varied"
+        )
         _require(not (evict.merge and not evict.text_kept), "kv_evict.merge: needs text_kept")
     if quant:
-        _require(quant.k_bits in BITS and quant.v_bits in BITS, f"kv_quant.k_bits={quant.k_bits}, v_bits={quant.v_bits}: {BITS}")
+        _require(
+            quant.k_bits in BITS and quant.v_bits in BITS,
+            f"kv_quant.k_bits={quant.k_bits}, v_bits={quant.v_bits}: {BITS}",
+        )
         dim = model.text.head_dim
-        _require(quant.group > 0 and dim % quant.group == 0, f"kv_quant.group={quant.group}: must divide head_dim={dim}")
+        _require(
+            quant.group > 0 and dim % quant.group == 0, f"kv_quant.group={quant.group}: must divide head_dim={dim}"
+        )
         _require(dim % 8 == 0, f"text.head_dim={dim}: a multiple of 8 is needed to pack bits")
         _require(quant.residual >= 0, f"kv_quant.residual={quant.residual}: 0 or more")
         if evict:
@@ -278,7 +291,10 @@ def _validate_decode(mix: Sequence[Technique], model: ModelConfig, workload: Ora
     if spec:
         _require(spec.gamma >= 1, f"speculative.gamma={spec.gamma}: at least 1")
         _require(spec.drafter in ("model", "self"), f"speculative.drafter={spec.drafter!r}: model or self")
-        _require(bool(spec.accepted) and all(0 <= a <= spec.gamma for a in spec.accepted), f"speculative.accepted: 0..{spec.gamma}")
+        _require(
+            bool(spec.accepted) and all(0 <= a <= spec.gamma for a in spec.accepted),
+            f"speculative.accepted: 0..{spec.gamma}",
+        )
         _require(spec.draft_layers >= 1, f"speculative.draft_layers={spec.draft_layers}: at least 1")
         _require(skip is None, "speculative: not with layer_skip, which would skip layers in the verifier")
         if spec.drafter == "self":

@@ -118,7 +118,7 @@ def _text_layer(source: _Source, c: TextConfig) -> TextLayer:
     )
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def text_weights(config: TextConfig, seed: int, device: str = "cpu") -> TextWeights:
     """A decoder's weights (also the separate drafter's)."""
     source = _Source(seed, device)
@@ -128,7 +128,7 @@ def text_weights(config: TextConfig, seed: int, device: str = "cpu") -> TextWeig
     return TextWeights(embedding, layers, _norm(source, config.hidden_size), head)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def weights(config: ModelConfig, device: str = "cpu") -> Weights:
     """The whole model's weights, float32, from ``config.seed``."""
     source = _Source(config.seed + 1, device)
