@@ -107,7 +107,10 @@ def test_order_does_not_matter() -> None:
 
 
 def test_parts_of_a_published_preset_stand_for_it() -> None:
-    parts = [Use("prunevid", "pre_llm_reduce", 0.4, "visual_tokens"), Use("prunevid", "in_llm_prune", 0.5, "visual_tokens")]
+    parts = [
+        Use("prunevid", "pre_llm_reduce", 0.4, "visual_tokens"),
+        Use("prunevid", "in_llm_prune", 0.5, "visual_tokens"),
+    ]
     found = retained(parts, "llava-onevision-7b", "", "video")
     assert found.grade == "direct" and numbers(found)[0] > 0.98
 
@@ -138,7 +141,11 @@ def test_arrays_agree_with_single_calls() -> None:
                 one = retained([Use(technique, "in_llm_prune", float(value), "visual_tokens"), *extra], LLAVA)
                 for name in ("retained", "low", "high"):
                     single, element = getattr(one, name), getattr(many, name)[index]
-                    assert np.isnan(element) if single is None else element == pytest.approx(single), (technique, value, name)
+                    assert np.isnan(element) if single is None else element == pytest.approx(single), (
+                        technique,
+                        value,
+                        name,
+                    )
 
 
 def test_a_call_takes_microseconds() -> None:

@@ -7,6 +7,7 @@ band. `none`: nobody published anything near, and then there is no number at all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -157,9 +158,13 @@ class _Rule:
         if self.curve is not None and _any(inside):
             loss = -log(maximum(self.curve.middle(kept), 1e-6))
             reach = where(kept < 1.0, sqrt(FLOOR**2 + (Z80 * self.spread * loss) ** 2), 0.0)
-            low, middle, high = where(inside, loss - reach, low), where(inside, loss, middle), where(inside, loss + reach, high)
+            low, middle, high = (
+                where(inside, loss - reach, low),
+                where(inside, loss, middle),
+                where(inside, loss + reach, high),
+            )
             sources = (*self.curve.sources, *sources)
-        if _any(middle != middle):
+        if _any(_missing(middle)):
             return "none", low, middle, high, (self.reason,)
         return "direct" if all_inside else "pooled", low, middle, high, sources
 
@@ -224,6 +229,10 @@ def _any(condition: Any) -> bool:
 
 def _all(condition: Any) -> bool:
     return bool(np.all(condition)) if is_array(condition) else bool(condition)
+
+
+def _missing(value: Numeric) -> Any:
+    return np.isnan(value) if is_array(value) else math.isnan(value)  # pyright: ignore[reportArgumentType]
 
 
 def _nan(like: Numeric) -> Numeric:

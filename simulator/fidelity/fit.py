@@ -84,7 +84,9 @@ def interval_score(y: Vector, low: Any, high: Any, alpha: float = 0.2) -> Vector
 def fit_all(rows: Sequence[Evidence]) -> dict[str, Pool]:
     """Pool per axis that has evidence from at least two papers."""
     by_axis = {axis: [row for row in rows if row.axis == axis] for axis in AXES}
-    return {axis: fit_pool(own, axis) for axis, own in by_axis.items() if len({row.entry for row in own}) >= SMALLEST_POOL}
+    return {
+        axis: fit_pool(own, axis) for axis, own in by_axis.items() if len({row.entry for row in own}) >= SMALLEST_POOL
+    }
 
 
 def fit_spread(rows: Sequence[Evidence]) -> float:
@@ -145,4 +147,3 @@ def leave_one_method_out(rows: Sequence[Evidence] | None = None) -> pd.DataFrame
     frame["score"] = interval_score(actual, frame["low"].to_numpy(), frame["high"].to_numpy())
     frame["base_score"] = interval_score(actual, frame["base_low"].to_numpy(), frame["base_high"].to_numpy())
     return frame
-

@@ -73,7 +73,12 @@ def _mean_over_depth(layers: object, keeps: object) -> float:
 def grade_table(task_class: str = "general_vqa") -> pd.DataFrame:
     """One row per preset and anchor model: preset, model, grade (`lossless` where nothing lossy is left), retained."""
     rows = [
-        {"preset": preset.name, "model": model, "grade": found.grade if used else "lossless", "retained": found.retained}
+        {
+            "preset": preset.name,
+            "model": model,
+            "grade": found.grade if used else "lossless",
+            "retained": found.retained,
+        }
         for preset in load_presets().values()
         for model in ANCHORS
         for used in [[use for use in uses_of(preset) if use.kept < 1.0]]

@@ -67,7 +67,9 @@ def losses(pool: Pool, family: str, task: str, kept: Numeric, scale: float = 1.0
     return pool.theta_10 * term, pool.theta_50 * term, pool.theta_90 * term
 
 
-def band(low_loss: Numeric, loss: Numeric, high_loss: Numeric, floor: Numeric = FLOOR) -> tuple[Numeric, Numeric, Numeric]:
+def band(
+    low_loss: Numeric, loss: Numeric, high_loss: Numeric, floor: Numeric = FLOOR
+) -> tuple[Numeric, Numeric, Numeric]:
     """(retained, low, high) from losses of log-accuracy, the band at least `floor` to each side."""
     middle = exp(-loss)
     low = maximum(minimum(exp(-high_loss), middle - floor), 0.0)

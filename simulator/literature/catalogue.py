@@ -47,7 +47,10 @@ def find(identifier: str, entries: Iterable[Entry] | None = None) -> Entry:
     known = {entry.id: entry for entry in (load_entries() if entries is None else entries)}
     if identifier not in known:
         near = [name for name in known if identifier.lower()[:4] in name][:5]
-        raise ValueError(f"entry: {identifier!r} is not in the catalogue; accepted: an id" + (f" such as {', '.join(near)}" if near else ""))
+        raise ValueError(
+            f"entry: {identifier!r} is not in the catalogue; accepted: an id"
+            + (f" such as {', '.join(near)}" if near else "")
+        )
     return known[identifier]
 
 
@@ -144,7 +147,11 @@ def check(presets: Mapping[str, str] | None = None, entries: Iterable[Entry] | N
     cited = {p.name: p.entry for p in load_presets().values()} if presets is None else dict(presets)
     known = {entry.id for entry in chosen}
     problems = [f"preset {name}: cites no entry" for name, entry in cited.items() if not entry]
-    problems += [f"preset {name}: cites {entry!r}, which is not in the catalogue" for name, entry in cited.items() if entry and entry not in known]
+    problems += [
+        f"preset {name}: cites {entry!r}, which is not in the catalogue"
+        for name, entry in cited.items()
+        if entry and entry not in known
+    ]
     modelled = set(cited.values())
     for entry in chosen:
         if entry.id in modelled and entry.no_preset_reason:

@@ -11,9 +11,12 @@ Stage = Literal["Encoding", "Prefilling", "Decoding", "System", "Frontier", "Cro
 Modality = Literal["image", "video", "streaming_video", "general", "text"]
 
 OPERATORS = frozenset(
-    "ENC_ARCH ADAPTER FRAME_SELECT RES_ADAPT ENC_TOKEN_REDUCE PRE_LLM_REDUCE IN_LLM_SCHEDULE VISION_BYPASS ATTN_SPARSITY "
-    "KV_EVICT KV_RETRIEVE KV_QUANT HYBRID_HEAD SPEC_DECODE OUTPUT_LEN STREAM_STATE WEIGHT_COMPRESS PLACEMENT".split()
-)
+    {
+        "ENC_ARCH", "ADAPTER", "FRAME_SELECT", "RES_ADAPT", "ENC_TOKEN_REDUCE", "PRE_LLM_REDUCE", "IN_LLM_SCHEDULE",
+        "VISION_BYPASS", "ATTN_SPARSITY", "KV_EVICT", "KV_RETRIEVE", "KV_QUANT", "HYBRID_HEAD", "SPEC_DECODE",
+        "OUTPUT_LEN", "STREAM_STATE", "WEIGHT_COMPRESS", "PLACEMENT",
+    }
+)  # fmt: skip
 """What a method acts on: the canonical cost operators."""
 
 TAXONOMY: dict[Stage, dict[str, frozenset[str]]] = {
@@ -68,10 +71,14 @@ class Placement(BaseModel):
     def _in_tree(self) -> Placement:
         categories = TAXONOMY[self.stage]
         if self.category not in categories:
-            raise ValueError(f"category: {self.category!r} is not in stage {self.stage}; accepted: {', '.join(categories)}")
+            raise ValueError(
+                f"category: {self.category!r} is not in stage {self.stage}; accepted: {', '.join(categories)}"
+            )
         if self.subcategory not in categories[self.category]:
             accepted = ", ".join(repr(name) for name in sorted(categories[self.category]))
-            raise ValueError(f"subcategory: {self.subcategory!r} is not in category {self.category!r}; accepted: {accepted}")
+            raise ValueError(
+                f"subcategory: {self.subcategory!r} is not in category {self.category!r}; accepted: {accepted}"
+            )
         return self
 
 

@@ -34,7 +34,10 @@ def _csv(entries: tuple[Entry, ...]) -> str:
     writer.writerow([*names, "placements"])
     for entry in entries:
         values = entry.model_dump()
-        row = [";".join(values[name]) if isinstance(values[name], tuple) else "" if values[name] is None else values[name] for name in names]
+        row = [
+            ";".join(values[name]) if isinstance(values[name], tuple) else "" if values[name] is None else values[name]
+            for name in names
+        ]
         writer.writerow([*row, "; ".join(_path(place) for place in entry.placements)])
     return out.getvalue()
 
@@ -67,4 +70,9 @@ def _path(place: Placement) -> str:
     return " / ".join(part for part in (place.stage, place.category, place.subcategory) if part)
 
 
-_WRITERS: dict[str, Callable[[tuple[Entry, ...]], str]] = {"bibtex": _bibtex, "csv": _csv, "json": _json, "markdown": _markdown}
+_WRITERS: dict[str, Callable[[tuple[Entry, ...]], str]] = {
+    "bibtex": _bibtex,
+    "csv": _csv,
+    "json": _json,
+    "markdown": _markdown,
+}

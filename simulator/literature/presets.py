@@ -6,19 +6,22 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeAlias, cast, final
+from typing import Literal, TypeAlias, final
 
 Kind = Literal["repository", "paper", "reported", "assumed"]
 Scalar: TypeAlias = "bool | int | float | str"
 Value: TypeAlias = "Scalar | tuple[Scalar, ...]"
 
 GENERAL = frozenset(
-    "encoder_swap adapter_swap keyframes adaptive_resolution encoder_merge encoder_prune post_encoder_reduce temporal_merge "
-    "spatial_pooling frame_budget pre_llm_reduce in_llm_prune visual_bypass frozen_visual sparse_attention "
-    "native_sparse_attention chunk_attention chunked_prefill prefix_cache embedding_cache kv_evict kv_retrieve kv_quant "
-    "weight_quant width_prune layer_skip speculative output_length sequence_parallel_encoder encoder_data_parallel offload "
-    "disaggregate".split()
-)
+    {
+        "encoder_swap", "adapter_swap", "keyframes", "adaptive_resolution", "encoder_merge", "encoder_prune",
+        "post_encoder_reduce", "temporal_merge", "spatial_pooling", "frame_budget", "pre_llm_reduce", "in_llm_prune",
+        "visual_bypass", "frozen_visual", "sparse_attention", "native_sparse_attention", "chunk_attention",
+        "chunked_prefill", "prefix_cache", "embedding_cache", "kv_evict", "kv_retrieve", "kv_quant", "weight_quant",
+        "width_prune", "layer_skip", "speculative", "output_length", "sequence_parallel_encoder",
+        "encoder_data_parallel", "offload", "disaggregate",
+    }
+)  # fmt: skip
 """The general techniques a preset may be made of."""
 
 TABLE = Path(__file__).with_name("presets.csv")
@@ -81,17 +84,26 @@ def load_presets(path: Path = TABLE) -> dict[str, Preset]:
 def _read_row(row: dict[str, str]) -> Preset:
     techniques, parameters = row["techniques"].split(";"), row["overrides"].split(";")
     if len(techniques) != len(parameters):
-        raise ValueError(f"overrides: {row['overrides']!r} of preset {row['preset']} needs one part for each of {row['techniques']!r}")
+        raise ValueError(
+            f"overrides: {row['overrides']!r} of preset {row['preset']} needs one part for each of {row['techniques']!r}"
+        )
     unknown = sorted(set(techniques) - GENERAL)
     if unknown:
-        raise ValueError(f"techniques: {', '.join(unknown)} of preset {row['preset']} unknown; accepted: {', '.join(sorted(GENERAL))}")
-    if row["default_kind"] not in ("repository", "paper", "reported", "assumed"):
-        raise ValueError(f"default_kind: {row['default_kind']!r} of preset {row['preset']}; accepted: repository, paper, reported, assumed")
+        raise ValueError(
+            f"techniques: {', '.join(unknown)} of preset {row['preset']} unknown; accepted: {', '.join(sorted(GENERAL))}"
+        )
+    kind = row["default_kind"]
+    if kind not in ("repository", "paper", "reported", "assumed"):
+        raise ValueError(
+            f"default_kind: {row['default_kind']!r} of preset {row['preset']}; accepted: repository, paper, reported, assumed"
+        )
     return Preset(
         name=row["preset"],
         entry=row["entry"],
-        steps=tuple(Step(technique, _read_parameters(text)) for technique, text in zip(techniques, parameters, strict=True)),
-        default_kind=cast(Kind, row["default_kind"]),
+        steps=tuple(
+            Step(technique, _read_parameters(text)) for technique, text in zip(techniques, parameters, strict=True)
+        ),
+        default_kind=kind,
         source=row["source"],
         training_free=row["training_free"] == "true",
         query_aware=row["query_aware"] == "true",

@@ -41,8 +41,13 @@ def show_text(identifier: str) -> str:
     entry = find(identifier)
     lines = [
         f"{entry.method}: {entry.title}",
-        f"{entry.venue} {entry.year}" + (f", arXiv {entry.arxiv}" if entry.arxiv else "") + (f", {entry.url}" if entry.url else ""),
-        *(" / ".join(part for part in (place.stage, place.category, place.subcategory) if part) for place in entry.placements),
+        f"{entry.venue} {entry.year}"
+        + (f", arXiv {entry.arxiv}" if entry.arxiv else "")
+        + (f", {entry.url}" if entry.url else ""),
+        *(
+            " / ".join(part for part in (place.stage, place.category, place.subcategory) if part)
+            for place in entry.placements
+        ),
         entry.summary,
         f"operators: {', '.join(entry.operators) or 'none'}; training-free: {_say(entry.training_free)}; "
         f"query-aware: {_say(entry.query_aware)}; modality: {entry.modality}",
@@ -64,7 +69,9 @@ def _say(flag: bool | None) -> str:
 
 
 def _step(technique: str, parameters: tuple[tuple[str, object], ...]) -> str:
-    text = ",".join(f"{name}={'|'.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in parameters)
+    text = ",".join(
+        f"{name}={'|'.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in parameters
+    )
     return f"{technique}:{text}" if text else technique
 
 

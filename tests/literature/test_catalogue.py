@@ -11,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from simulator.literature import Entry, add, bibtex, check, citation, coverage, export, find, load_entries, load_presets, search
-from simulator.literature import report
+from simulator.literature import (
+    Entry,
+    add,
+    bibtex,
+    check,
+    citation,
+    coverage,
+    export,
+    find,
+    load_entries,
+    load_presets,
+    report,
+    search,
+)
 from simulator.literature.catalogue import CATALOGUE
 
 SHARED = Path(os.environ.get("LVLM_SHARED", Path(__file__).parents[2] / ".." / "shared"))
@@ -54,7 +66,12 @@ def test_every_row_of_the_reference_list_has_an_entry_in_its_place() -> None:
     assert len(rows) == 121
     for row in rows:
         entry = by_title[row["title"]]
-        assert (entry.method, entry.venue, entry.year, entry.arxiv) == (row["method"], row["venue"], int(row["year"]), row["arxiv_id"])
+        assert (entry.method, entry.venue, entry.year, entry.arxiv) == (
+            row["method"],
+            row["venue"],
+            int(row["year"]),
+            row["arxiv_id"],
+        )
         places = {(place.stage, place.category, place.subcategory) for place in entry.placements}
         assert (row["stage"], row["category"].replace(" (App. C.1)", ""), row["subcategory"]) in places
 
@@ -79,7 +96,12 @@ def test_summaries_are_one_sentence_and_not_the_title() -> None:
 
 def test_search_by_words_and_filters() -> None:
     assert "fastv" in {entry.id for entry in search("plug-and-play", stage="prefilling")}
-    assert {entry.id for entry in search(operator="KV_QUANT", stage="Decoding")} >= {"kivi", "vidkv", "akvq-vl", "calibquant"}
+    assert {entry.id for entry in search(operator="KV_QUANT", stage="Decoding")} >= {
+        "kivi",
+        "vidkv",
+        "akvq-vl",
+        "calibquant",
+    }
     assert all(entry.year == 2024 and entry.training_free for entry in search(year=2024, training_free=True))
     assert all(2025 <= entry.year <= 2026 for entry in search(year=(2025, 2026)))
     assert search("no such words anywhere") == ()
@@ -103,7 +125,12 @@ def test_coverage_counts_every_placement_once() -> None:
     [
         ({"id": "fastv"}, "id"),
         ({"arxiv": "2403.06764"}, "arxiv"),
-        ({"title": "AN IMAGE is worth 1/2 tokens after layer 2: plug-and-play inference acceleration for large vision-language models"}, "title"),
+        (
+            {
+                "title": "AN IMAGE is worth 1/2 tokens after layer 2: plug-and-play inference acceleration for large vision-language models"
+            },
+            "title",
+        ),
         ({"id": "Not A Slug"}, "id"),
         ({"arxiv": "arXiv:2403.06764"}, "arxiv"),
         ({"operators": ["MAGIC"]}, "operators"),
@@ -126,7 +153,11 @@ def test_add_appends_and_reads_back(tmp_path: Path) -> None:
     shutil.copy(CATALOGUE, path)
     add(new_entry(authors="Müller, Ann and others", training_free=True), path)
     entries = load_entries(path)
-    assert entries[-1].id == "new-method" and entries[-1].authors == "Müller, Ann and others" and entries[-1].training_free is True
+    assert (
+        entries[-1].id == "new-method"
+        and entries[-1].authors == "Müller, Ann and others"
+        and entries[-1].training_free is True
+    )
     assert len(entries) == len(load_entries()) + 1
     with pytest.raises(ValueError, match="id"):
         add(new_entry(), path)

@@ -44,12 +44,18 @@ def test_survey_pilot_means() -> None:
     """Means over the four picture benchmarks of the survey's Table 7, worked out by hand."""
     expected = {"look-m": 69.875, "madakv": 70.5, "sparsemm": 72.875, "hybridkv": 74.625}
     for name, mean in expected.items():
-        rows = [row for row in load_evidence() if row.technique == name and "2604.05546: Table 7" in row.source and row.task_class != "video"]
+        rows = [
+            row
+            for row in load_evidence()
+            if row.technique == name and "2604.05546: Table 7" in row.source and row.task_class != "video"
+        ]
         assert sum(row.value for row in rows) / len(rows) == pytest.approx(mean)
         assert sum(row.baseline for row in rows) / len(rows) == pytest.approx(75.375)
 
 
-@pytest.mark.parametrize(("column", "value"), [("kept", "1.5"), ("axis", "colour"), ("task_class", "poetry"), ("retained", "0.1")])
+@pytest.mark.parametrize(
+    ("column", "value"), [("kept", "1.5"), ("axis", "colour"), ("task_class", "poetry"), ("retained", "0.1")]
+)
 def test_a_bad_row_is_refused(tmp_path: Path, column: str, value: str) -> None:
     table = pd.read_csv(TABLE, dtype=str, keep_default_na=False).head(2)
     table.loc[0, column] = value

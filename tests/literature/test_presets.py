@@ -9,10 +9,13 @@ import pytest
 from simulator.literature.presets import GENERAL, load_presets, read_value
 
 PARAMETERS = frozenset(
-    "keep layer score method tokens dominant contextual candidates kept scorer factor kernel density block window select compress "
-    "chunk history budget layer_shape head_shape merge bits k_bits v_bits group residual fused gamma alpha draft_keep drafter relax "
-    "tree exit_layer ratio probability probe_tokens".split()
-)
+    {
+        "keep", "layer", "score", "method", "tokens", "dominant", "contextual", "candidates", "kept", "scorer",
+        "factor", "kernel", "density", "block", "window", "select", "compress", "chunk", "history", "budget",
+        "layer_shape", "head_shape", "merge", "bits", "k_bits", "v_bits", "group", "residual", "fused", "gamma",
+        "alpha", "draft_keep", "drafter", "relax", "tree", "exit_layer", "ratio", "probability", "probe_tokens",
+    }
+)  # fmt: skip
 
 
 def test_values_are_read_as_the_command_line_reads_them() -> None:

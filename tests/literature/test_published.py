@@ -44,8 +44,21 @@ def test_units_and_kinds_are_of_the_vocabulary(table: pd.DataFrame) -> None:
 
 
 def test_numbers_are_numbers(table: pd.DataFrame) -> None:
-    for column in ("devices", "batch", "visual_before", "visual_after", "visual_kept", "text_tokens", "prompt_tokens", "prompt_after",
-                   "output_tokens", "baseline", "value", "accuracy_baseline", "accuracy_value"):
+    for column in (
+        "devices",
+        "batch",
+        "visual_before",
+        "visual_after",
+        "visual_kept",
+        "text_tokens",
+        "prompt_tokens",
+        "prompt_after",
+        "output_tokens",
+        "baseline",
+        "value",
+        "accuracy_baseline",
+        "accuracy_value",
+    ):
         values = number(table, column).dropna()
         assert (values >= 0).all(), column
     assert number(table, "visual_kept").dropna().between(0, 1).all()
@@ -57,8 +70,20 @@ def test_every_row_of_the_reference_is_there_with_its_value(table: pd.DataFrame)
         pytest.skip("the reference table of published figures is not on this machine")
     theirs = pd.read_csv(source, dtype=str, keep_default_na=False)
     assert len(table) == len(theirs) + 1  # one cell of a survey table that the reference leaves out
-    scale = {"ms": 1e-3, "ms/token": 1e-3, "GB": 1e9, "GiB": 2**30, "MB": 1e6, "TFLOP": 1e12, "TFLOP(MAC)": 1e12, "TFLOP/s": 1e12,
-             "%": 1e-2, "K elements": 1e3, "h": 3600.0, "GiB/h": 2**30}
+    scale = {
+        "ms": 1e-3,
+        "ms/token": 1e-3,
+        "GB": 1e9,
+        "GiB": 2**30,
+        "MB": 1e6,
+        "TFLOP": 1e12,
+        "TFLOP(MAC)": 1e12,
+        "TFLOP/s": 1e12,
+        "%": 1e-2,
+        "K elements": 1e3,
+        "h": 3600.0,
+        "GiB/h": 2**30,
+    }
     ours = number(table, "value")
     for index, row in theirs.iterrows():
         try:
@@ -103,7 +128,10 @@ def test_cache_bytes_reproduce_from_layers_and_width(table: pd.DataFrame) -> Non
 
 def test_fastv_ratio_reproduces_from_its_own_formula(table: pd.DataFrame) -> None:
     """4 n d^2 + 2 n^2 d + 2 n d m per layer, three of 32 layers dense (arXiv 2403.06764)."""
-    row = table[(table["entry"] == "fastv") & (table["metric"] == "flops_ratio") & (table["prune_layer"].astype(str) == "3")].iloc[0]
+    row = table[
+        (table["entry"] == "fastv") & (table["metric"] == "flops_ratio") & (table["prune_layer"].astype(str) == "3")
+    ].iloc[0]
+
     def layer(n: float) -> float:
         return 4 * n * 4096**2 + 2 * n**2 * 4096 + 2 * n * 4096 * 11008
 
