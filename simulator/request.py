@@ -16,6 +16,7 @@ from simulator.quantity import Numeric, exp, maximum, sqrt
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
 from simulator.stage import TERMS, Total
+from simulator.survey import closed_form
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,12 +80,15 @@ def measure(case: Case, assembly: Assembly | None = None) -> Metrics:
 
 def _measure_one(case: Case, program: Program, host: Any) -> Metrics:
     run = evaluate(program, case.machine, host)
+    closed = case.engine.name == "survey"
+    if closed:
+        closed_form(run, case.chip)
     stages: dict[StageName, Stage] = {}
     terms: dict[StageName, dict[str, Numeric]] = {}
     energy: Numeric = 0.0
     for name in STAGES:
         total = run.totals[name]
-        stages[name] = _stage(total, run.steps[name], run.devices[name])
+        stages[name] = _stage(total, run.steps[name], run.devices[name], not closed)
         terms[name] = total.terms
         moved = stages[name].bytes / run.devices[name]
         busy = run.devices[name]
@@ -119,14 +123,14 @@ def _measure_one(case: Case, program: Program, host: Any) -> Metrics:
     )
 
 
-def _stage(total: Total, steps: Numeric, devices: Numeric) -> Stage:
+def _stage(total: Total, steps: Numeric, devices: Numeric, floored: bool) -> Stage:
     floor = floor_seconds(total, steps, devices)
-    seconds = maximum(total.seconds, floor)
+    seconds = maximum(total.seconds, floor) if floored else total.seconds
     low, high = total.band()
     moved = total.weight_bytes + total.activation_bytes + total.kv_bytes
     return Stage(
         seconds=seconds,
-        seconds_lower=maximum(seconds * exp(-low), floor),
+        seconds_lower=maximum(seconds * exp(-low), floor) if floored else seconds,
         seconds_upper=seconds * exp(high),
         seconds_floor=floor,
         matmul_flops=total.flops,

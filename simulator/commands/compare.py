@@ -26,8 +26,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([result.to_dict() for result in results]))
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.commands.screen import console as screen
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("model", "hardware", "engine", "preprocess", "encode", "prefill", "TTFT", "80 % band", "TPOT", "decode bound",
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             f"{item.energy_j:.3g}",
             f"{item.cost_usd * 1e3:.3g}",
         )
-    console = Console(width=None)
+    console = screen()
     first = results[0].scenario.workload
     console.print(
         f"{results[0].visual_tokens:.0f} visual + {first.text_tokens} text tokens in, {first.output_tokens} out, batch {first.batch}"

@@ -82,10 +82,11 @@ def explain(scenario: Scenario, stage: str) -> list[dict[str, Any]]:
 
 
 def _print(result: Estimate) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=False)
+    from simulator.commands.screen import console as screen
+
+    console = screen()
     scenario = result.scenario
     mix = " + ".join(use.kind for use in scenario.techniques) or "no techniques"
     console.print(
@@ -146,8 +147,9 @@ def _name(item: Any) -> str:
 
 
 def _print_operators(stage: str, rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.commands.screen import console as screen
 
     table = Table(title=f"operators of {stage}", box=None, header_style="bold", title_justify="left")
     for title in ("operator", "kernel", "calls", "time", "share", "FLOPs", "bytes", "bound", "source"):
@@ -157,4 +159,4 @@ def _print_operators(stage: str, rows: list[dict[str, Any]]) -> None:
             row["operator"], row["kernel"], f"{row['calls']:.0f}", text(row["seconds"], "s"), f"{row['share']:.1%}",
             text(row["flops"], ""), text(row["bytes"], "B"), row["bound"], row["source"],
         )  # fmt: skip
-    Console().print(table)
+    screen().print(table)

@@ -21,8 +21,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([device.model_dump(mode="json") for device in devices]))
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.commands.screen import console as screen
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("hardware", "year", "bf16", "fp8", "memory", "bandwidth", "L2", "TDP", "$/h", "title"):
@@ -36,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
             text(device.memory_bytes.value, "B"), text(device.memory_bandwidth.value, "B/s"),
             text(device.l2_bytes.value, "B"), text(device.tdp_w.value, "W"), f"{device.price_per_hour.value:.2f}", device.title,
         )  # fmt: skip
-    Console().print(table)
+    screen().print(table)
     return 0

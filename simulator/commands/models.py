@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows))
         return 0
-    from rich.console import Console
     from rich.table import Table
+
+    from simulator.commands.screen import console as screen
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("model", "parameters", "vision", "layers", "hidden", "KV per token", "pictures"):
@@ -50,5 +51,5 @@ def run(args: argparse.Namespace) -> int:
             str(row["name"]), text(float(str(row["parameters"])), ""), text(float(str(row["vision_parameters"])), ""),
             str(row["layers"]), str(row["hidden"]), text(float(str(row["kv_bytes_per_token"])), "B"), str(row["pictures"]),
         )  # fmt: skip
-    Console().print(table)
+    screen().print(table)
     return 0

@@ -36,10 +36,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows))
         return 0
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from simulator.commands.screen import console as screen
+
+    console = screen()
     if args.name:
         _print_one(console, rows[0])
         return 0
