@@ -320,7 +320,7 @@ def _fidelity(case: Case, assembly: Assembly) -> Any:
     uses = [
         Use(name, item.about.family, float(kept), item.about.axis) for name, item, kept in assembly.uses if not item.about.lossless
     ]
-    return retained(uses, case.model.name, case.model.family, case.task) if uses else None
+    return retained(uses, case.model.name, task_class=case.task) if uses else None
 
 
 def _check_context(case: Case, program: Program) -> None:

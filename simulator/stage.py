@@ -251,14 +251,21 @@ def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
     """The kernels an engine really starts for an operator with that work."""
     if isinstance(op, Attention):
         kernel = getattr(engine, _ENGINE_KERNEL[work.kernel])
-        if kernel == "materialised" or op.materialised:
-            return _materialised(op, work, engine)
-        if engine.repeats_kv and op.heads != op.kv_heads:
-            return _repeated(op, work)
-        return (work,)
+        if engine.copies_cache and work.kernel == "decode_attention":
+            appended = _pass("cache append", "gather", 2.0 * work.kv_bytes)
+            return (appended, *_attended(op, work, engine, kernel))
+        return _attended(op, work, engine, kernel)
     if engine.passes > 1.0 and work.kernel in UNFUSED:
         moved = work.activation_bytes * engine.passes
         return (_pass(work.name, work.kernel, moved),)
+    return (work,)
+
+
+def _attended(op: Attention, work: Work, engine: Engine, kernel: str) -> tuple[Work, ...]:
+    if kernel == "materialised" or op.materialised:
+        return _materialised(op, work, engine)
+    if engine.repeats_kv and op.heads != op.kv_heads:
+        return _repeated(op, work)
     return (work,)
 
 

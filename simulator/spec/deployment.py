@@ -27,7 +27,7 @@ class Engine(Spec):
     """How a serving stack runs a program.
 
     fits: framework whose kernel fits apply. encoder, prefill, decode: attention kernel per phase. repeats_kv: K and V
-    are copied out to all query heads first. softmax_bits: width of the score map while it is normalised.
+    are copied out to all query heads first. copies_cache: a decode step appends by copying the whole cache (torch.cat). softmax_bits: width of the score map while it is normalised.
     launch: host time per kernel start in stages that are not graph-captured. graph: stages replayed as one graph.
     kernels: kernels started per operator of a kind (absent: one), where a framework does not fuse.
     passes: how many times element-wise operators touch memory compared with one fused pass.
@@ -45,6 +45,7 @@ class Engine(Spec):
     prefill: AttentionKernel
     decode: AttentionKernel
     repeats_kv: bool = False
+    copies_cache: bool = False
     softmax_bits: int = 16
     launch: Overhead
     graph: tuple[str, ...] = ()

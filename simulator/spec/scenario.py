@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +13,9 @@ from simulator.spec.hardware import Device, Format
 from simulator.spec.model import Lvlm
 from simulator.spec.source import Spec
 from simulator.spec.workload import Workload
+
+
+Task = Literal["grounding", "text_rich", "general_vqa", "reasoning", "captioning", "video"]
 
 
 class TechniqueUse(Spec):
@@ -45,7 +48,7 @@ class Scenario(Spec):
     techniques: tuple[TechniqueUse, ...] = ()
     preprocess: bool = True
     scale: HardwareScale = HardwareScale()
-    task: str = "general_vqa"
+    task: Task = "general_vqa"
 
     @field_validator("techniques", mode="before")
     @classmethod
