@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,17 @@ SMALLEST_POOL = 2
 
 def fit_pool(rows: Sequence[Evidence], axis: str) -> Pool:
     """Parameters of one axis; a row weighs 1/sqrt(rows of its paper), so that one large table does not decide."""
-    from scipy.optimize import minimize
+    from scipy import optimize
+
+    minimize: Any = optimize.minimize  # pyright: ignore[reportUnknownMemberType]
 
     families, tasks = sorted({row.family for row in rows}), sorted({row.task_class for row in rows})
     x = np.array([-np.log(row.kept) for row in rows])
     y = np.array([row.retained for row in rows])
     family = np.array([families.index(row.family) for row in rows])
     task = np.array([tasks.index(row.task_class) for row in rows])
-    counts = pd.Series([row.entry for row in rows])
-    weight = counts.groupby(counts).transform("size").to_numpy(float) ** -0.5
+    counts = Counter(row.entry for row in rows)
+    weight: Vector = np.array([counts[row.entry] ** -0.5 for row in rows])
     weight /= weight.mean()
 
     def score(v: Vector) -> float:
@@ -44,9 +47,9 @@ def fit_pool(rows: Sequence[Evidence], axis: str) -> Pool:
         prior = RIDGE * float(offsets @ offsets) + 0.5 * float(v[1] ** 2 + v[2] ** 2 + (v[3] - 0.3) ** 2)
         return float((weight * rows_score).mean()) + prior / len(y)
 
-    v = np.concatenate([[-3.0, 0.0, 0.0, 0.3], np.zeros(len(families) + len(tasks))])
+    v: Vector = np.concatenate([[-3.0, 0.0, 0.0, 0.3], np.zeros(len(families) + len(tasks))])
     for _ in range(2):
-        result: Any = minimize(score, v, method="Powell", options={"maxiter": 4000, "xtol": 1e-3, "ftol": 1e-5})
+        result = minimize(score, v, method="Powell", options={"maxiter": 4000, "xtol": 1e-3, "ftol": 1e-5})
         v = result.x
     theta = float(np.exp(v[0]))
     pool = Pool(
@@ -101,18 +104,17 @@ def refit(path: Path = PARAMETERS) -> Path:
     """Fit the shipped evidence again and write the parameters, rounded, with what they rest on."""
     rows = load_evidence()
     pools = {
-        axis: {
-            name: {key: round(item, 4) for key, item in value.items()} if isinstance(value, dict) else round(value, 4)
-            for name in Pool.__slots__
-            if name != "axis"
-            for value in [getattr(pool, name)]
-        }
+        axis: {name: _rounded(getattr(pool, name)) for name in Pool.__slots__ if name != "axis"}
         for axis, pool in fit_all(rows).items()
     }
     data = {"rows": len(rows), "direct_spread": round(fit_spread(rows), 4), "pools": pools}
     header = "# Written by simulator.fidelity.fit.refit from simulator/literature/evidence.csv; do not edit.\n"
     path.write_text(header + yaml.safe_dump(data, sort_keys=True), encoding="utf-8")
     return path
+
+
+def _rounded(value: float | dict[str, float]) -> float | dict[str, float]:
+    return {key: round(item, 4) for key, item in value.items()} if isinstance(value, dict) else round(value, 4)
 
 
 def leave_one_method_out(rows: Sequence[Evidence] | None = None) -> pd.DataFrame:
@@ -142,7 +144,7 @@ def leave_one_method_out(rows: Sequence[Evidence] | None = None) -> pd.DataFrame
                         "middle": middle, "low": low, "high": high, "base_low": centre - reach, "base_high": min(centre + reach, CEILING),
                     }
                 )  # fmt: skip
-    frame = pd.DataFrame(found)
+    frame: Any = pd.DataFrame(found)
     actual = frame["actual"].to_numpy()
     frame["score"] = interval_score(actual, frame["low"].to_numpy(), frame["high"].to_numpy())
     frame["base_score"] = interval_score(actual, frame["base_low"].to_numpy(), frame["base_high"].to_numpy())

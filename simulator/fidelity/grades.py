@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from simulator.fidelity import LOSSLESS, Use, retained
@@ -90,5 +92,7 @@ def grade_table(task_class: str = "general_vqa") -> pd.DataFrame:
 def grade_shares(task_class: str = "general_vqa") -> pd.DataFrame:
     """Share [fraction] of presets per anchor model (and over all five) in each grade."""
     table = grade_table(task_class)
-    shares = pd.crosstab(table["model"], table["grade"], normalize="index", margins=True, margins_name="all")
+    shares: Any = pd.crosstab(  # pyright: ignore[reportUnknownMemberType]
+        table["model"], table["grade"], normalize="index", margins=True, margins_name="all"
+    )
     return shares.reindex(columns=["direct", "pooled", "none", "lossless"], fill_value=0.0)

@@ -21,7 +21,7 @@ CATALOGUE = Path(__file__).with_name("entries.yaml")
 def load_entries(path: Path = CATALOGUE) -> tuple[Entry, ...]:
     """Every entry, each with the names of the presets that model it. Raises ValueError on a malformed or doubled entry."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    rows = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or []
+    rows: list[dict[str, object]] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or []
     presets: dict[str, list[str]] = {}
     for preset in load_presets().values():
         presets.setdefault(preset.entry, []).append(preset.name)

@@ -12,7 +12,7 @@ from simulator.literature.citation import bibtex
 from simulator.literature.entry import Entry
 from simulator.literature.evidence import load_evidence
 from simulator.literature.export import export
-from simulator.literature.presets import load_presets
+from simulator.literature.presets import Value, load_presets
 
 
 def list_table(entries: Iterable[Entry] | None = None) -> pd.DataFrame:
@@ -68,11 +68,13 @@ def _say(flag: bool | None) -> str:
     return "unknown" if flag is None else "yes" if flag else "no"
 
 
-def _step(technique: str, parameters: tuple[tuple[str, object], ...]) -> str:
-    text = ",".join(
-        f"{name}={'|'.join(map(str, value)) if isinstance(value, tuple) else value}" for name, value in parameters
-    )
+def _step(technique: str, parameters: tuple[tuple[str, Value], ...]) -> str:
+    text = ",".join(f"{name}={_value(value)}" for name, value in parameters)
     return f"{technique}:{text}" if text else technique
+
+
+def _value(value: Value) -> str:
+    return "|".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
 def coverage_table() -> pd.DataFrame:
