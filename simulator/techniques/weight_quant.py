@@ -71,11 +71,12 @@ class WeightQuant(AbstractTechnique):
             return requantised(op, compute, stored, activation)
 
         decoder = program.decoder
-        elements: Numeric = 0.0
+        matrices: dict[str, tuple[Numeric, int]] = {}
         for layer in decoder.layers:
             for op in layer.prefill:
                 if isinstance(op, Matmul | Experts) and op.name in LINEAR:
-                    elements = elements + op.parameters * layer.count
+                    weights, count = matrices.get(op.name, (0.0, 0))
+                    matrices[op.name] = (weights + op.parameters * layer.count, count + layer.count)
         decoder = replace(decoder, layers=tuple(map_ops(layer, narrow) for layer in decoder.layers))
         notes: tuple[str, ...] = ()
         extras = program.extras
@@ -84,7 +85,10 @@ class WeightQuant(AbstractTechnique):
         if executed in ("bf16", "fp16", "fp32"):  # a large product expands each weight once per pass
             widen = Elementwise("weight_quant dequantise", "quantise", read=stored / 16.0, write=1.0)
             passes = where(stored < 16.0, prefill_passes(program, context.engine), 0.0)
-            extras = (*extras, Extra("weight_quant dequantise", "prefill", widen, rows(1.0, elements, "prefill"), passes))
+            extras += tuple(
+                Extra("weight_quant dequantise", "prefill", widen, rows(1.0, weights / count, "prefill"), count * passes)
+                for weights, count in matrices.values()
+            )
         return replace(program, decoder=decoder, extras=extras, assumptions=program.assumptions + notes)
 
     def _format(self) -> str:

@@ -1,0 +1,124 @@
+"""Speculative decoding: a drafter proposes, one pass of the target verifies; gains by cycles, pays by draft passes and rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+from simulator.acceptance import expected_accepted, relaxed
+from simulator.ops import Matmul, Shape, Tokens
+from simulator.overheads import occurs
+from simulator.program import DecodePlan, Decoder, Draft, Extra, Program, edit, total_layers
+from simulator.quantity import Numeric, ceil, maximum, where
+from simulator.spec.source import SpecError
+from simulator.technique import About, AbstractTechnique, Context, Site, parameter
+
+UNNAMED = 4  # an unnamed separate drafter has a quarter of the target's layers
+
+
+@final
+@dataclass(frozen=True)
+class Speculative(AbstractTechnique):
+    """drafter: a model's name; `head` (one layer of the target's width that shares its embedding and head); `self` or
+    `self:N` (the target's first N layers on the target's own cache; a third of them if not said); `separate` (unnamed)."""
+
+    about: ClassVar[About] = About(
+        title="Speculative decoding",
+        site=Site.DECODING,
+        family="speculative",
+        entry="specvlm-ji",
+        axis="draft",
+        conflicts={"layer_skip": "the verifier would skip layers too; use drafter=self:N for early-exit drafting"},
+        engines={
+            "vllm": ("runs", "0.14-0.24 docs: draft models, EAGLE and EAGLE-3 heads, n-gram; drafts see text only for most models"),
+            "sglang": ("runs", "0.5 docs: EAGLE-2 and EAGLE-3 trees, standalone draft models"),
+            "trtllm": ("runs", "1.0: draft model, EAGLE-3, Medusa"),
+            "hf-flash": ("runs", "transformers 4.35+: assisted generation, chains; trees by the methods' repositories"),
+            "hf-sdpa": ("runs", "transformers 4.35+: assisted generation, chains; trees by the methods' repositories"),
+        },
+    )
+
+    drafter: str = parameter("head", "model name, head, self, self:N or separate", kind="text")
+    gamma: Numeric = parameter(10.0, "tokens drafted per cycle (depth of a tree)", unit="tokens", low=0.0, high=256.0)
+    alpha: Numeric = parameter(0.79, "chance that a draft is accepted after those before it", unit="fraction", low=0.0, high=1.0)
+    accepted: Numeric = parameter(-1.0, "accepted drafts per cycle, where measured (-1: from alpha)", unit="tokens", low=-1.0)
+    relax: Numeric = parameter(0.0, "chance that a mismatch is let pass (lossy)", unit="fraction", low=0.0, high=1.0)
+    draft_keep: Numeric = parameter(1.0, "share of the visual tokens the drafter sees", unit="fraction", low=0.0, high=1.0)
+    adaptor_tokens: Numeric = parameter(0.0, "visual tokens of a learned adaptor instead (0: none)", unit="tokens", low=0.0)
+    tree: bool = parameter(False, "drafts form a tree", kind="flag")
+    nodes: Numeric = parameter(60.0, "nodes of the tree that are verified", unit="tokens", low=1.0)
+    tokens_per_step: Numeric = parameter(1.0, "tokens one draft pass emits", unit="tokens", low=1.0)
+    own_encoder: bool = parameter(True, "a named drafter encodes the pictures itself", kind="flag")
+
+    def apply(self, program: Program, context: Context) -> Program:
+        if not occurs(self.gamma):
+            return program
+        plan, draft = self._drafted(program, context)
+        notes = (f"speculative: the unnamed drafter is taken to have 1/{UNNAMED} of the target's layers",)
+        notes = notes if self.drafter == "separate" else ()
+        program = replace(program, decode=plan, assumptions=program.assumptions + notes)
+        if not draft.own_cache:
+            return program
+        visual, drawn = program.visual * draft.keep, where(self.gamma > 0.0, 1.0, 0.0)
+        extras = [
+            Extra(f"speculative draft prefill {layer.kind}", "prefill", op,
+                  Shape("prefill", program.batch, Tokens(visual * layer.keep, program.text)), layer.count * drawn)
+            for layer in (draft.decoder.embedding, *draft.decoder.layers) for op in layer.prefill
+        ]  # fmt: skip
+        towers = program.towers
+        if self._named and self.own_encoder and occurs(draft.keep):
+            seen = where(draft.keep > 0.0, drawn, 0.0)
+            own = context.rebuild(context.load(self.drafter), 1.0).towers
+            towers = (*towers, *(replace(tower, split=tower.split * seen) for tower in own))
+        return replace(program, towers=towers, extras=(*program.extras, *extras))
+
+    @property
+    def _named(self) -> bool:
+        return self.drafter not in ("head", "separate") and self.drafter.partition(":")[0] != "self"
+
+    def _drafted(self, program: Program, context: Context) -> tuple[DecodePlan, Draft]:
+        tau = where(self.accepted < 0.0, expected_accepted(relaxed(self.alpha, self.relax), self.gamma), self.accepted)
+        if occurs(self.accepted - self.gamma):
+            raise SpecError(f"techniques.speculative.accepted: {self.accepted!r} is not accepted; at most gamma = {self.gamma!r}")
+        keep = where(self.adaptor_tokens > 0.0, self.adaptor_tokens / maximum(program.visual, 1.0), self.draft_keep)
+        shared = self.drafter.partition(":")[0] == "self"
+        draft = Draft(
+            decoder=self._decoder(program, context),
+            steps=ceil(self.gamma / self.tokens_per_step),
+            keep=keep,
+            rows=maximum(self.nodes / maximum(self.gamma, 1.0), 1.0) if self.tree else self.tokens_per_step,
+            prefills=False,  # its prompt pass is charged as extras of `prefill`
+            own_weights=not shared,
+            own_cache=not shared,
+        )
+        verified = where(self.gamma > 0.0, maximum(self.nodes, self.gamma), 0.0) if self.tree else self.gamma
+        return DecodePlan(1.0 / (tau + 1.0), verified + 1.0, draft), draft
+
+    def _decoder(self, program: Program, context: Context) -> Decoder:
+        target = program.decoder
+        if self._named:
+            return context.rebuild(context.load(self.drafter), 1.0).decoder
+        kind, _, count = self.drafter.partition(":")
+        depth = total_layers(target.layers)
+        if kind == "self":
+            layers = int(count) if count.isdigit() else max(depth // 3, 1) if not count else 0
+            if not 1 <= layers < depth:
+                raise SpecError(f"techniques.speculative.drafter: {self.drafter!r} is not accepted; self:1 to self:{depth - 1}")
+            parts = edit(target.layers, lambda layer: layer, 0, layers)
+            return replace(target, layers=tuple(layer for layer in parts if layer.index < layers))
+        plain = context.rebuild(context.model, 1.0).decoder
+        if kind == "separate":
+            parts = edit(plain.layers, lambda layer: layer, 0, max(depth // UNNAMED, 1))
+            return replace(plain, layers=tuple(layer for layer in parts if layer.index < max(depth // UNNAMED, 1)))
+        first = replace(plain.layers[0], count=1)
+        fuse = Matmul("fuse", plain.hidden, 2.0 * plain.hidden)  # the target's last hidden state beside the embedding (EAGLE)
+        layer = replace(first, prefill=(fuse, *first.prefill), decode=(fuse, *first.decode))
+        ends = replace(plain.embedding, prefill=()), replace(plain.head, prefill=())  # used, not owned
+        return replace(plain, embedding=ends[0], layers=(layer,), head=ends[1], other_parameters=0.0)
+
+    @classmethod
+    def neutral(cls) -> Speculative:
+        return cls(gamma=0.0)
+
+    def kept(self, program: Program) -> Numeric:
+        return 1.0 - self.relax
