@@ -14,7 +14,14 @@ from .meter import Meter
 from .report import Report
 from .select import similarity, top
 from .techniques import (
-    InLlmPrune, KvEvict, KvQuant, LayerSkip, SparseAttention, Technique, find, frozen_layers,
+    InLlmPrune,
+    KvEvict,
+    KvQuant,
+    LayerSkip,
+    SparseAttention,
+    Technique,
+    find,
+    frozen_layers,
 )  # fmt: skip
 from .vision import mlp
 from .weights import Moe, TextLayer, TextWeights

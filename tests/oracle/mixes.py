@@ -9,8 +9,23 @@ from typing import Any
 
 from .config import ModelConfig, OracleWorkload, ProjectorConfig, TextConfig, VisionConfig
 from .techniques import (
-    METHODS, EncoderMerge, EncoderPrune, FrozenVisual, InLlmPrune, KvEvict, KvQuant, LayerSkip, PostEncoderReduce,
-    PreLlmReduce, SparseAttention, Speculative, Technique, VisualBypass, find, technique_from_dict, validate,
+    METHODS,
+    EncoderMerge,
+    EncoderPrune,
+    FrozenVisual,
+    InLlmPrune,
+    KvEvict,
+    KvQuant,
+    LayerSkip,
+    PostEncoderReduce,
+    PreLlmReduce,
+    SparseAttention,
+    Speculative,
+    Technique,
+    VisualBypass,
+    find,
+    technique_from_dict,
+    validate,
 )  # fmt: skip
 
 
