@@ -13,8 +13,8 @@ published code where that differs, and is listed as an assumption. Differences t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast, final
 
 from simulator.spec.preprocessing import (
     CanvasTiles,
@@ -60,22 +60,25 @@ class _Given:
 
     def size(self, default: int, *keys: str, field: str = "size") -> int:
         """One side of a size setting: a number, or a mapping with one of `keys`."""
-        value = self.processor.get(field)
+        value: Any = self.processor.get(field)
         if isinstance(value, Mapping):
-            value = next((value[key] for key in keys if value.get(key)), None)  # pyright: ignore
+            sides: Mapping[str, Any] = cast(Mapping[str, Any], value)
+            value = next((sides[key] for key in keys if sides.get(key)), None)
         return self._whole(field, value, default)
 
     def number(self, name: str, default: int) -> int:
         """A setting of the preprocessor."""
-        value = self.processor.get(name)
+        value: Any = self.processor.get(name)
         if isinstance(value, Mapping):
-            value = next(iter(value.values()), None)  # pyright: ignore
+            value = next(iter(cast(Mapping[str, Any], value).values()), None)
         return self._whole(name, value, default)
 
     def encoder(self, name: str, default: int) -> int:
         """A setting of the vision encoder; the first of a pair."""
-        value = self.vision.get(name)
-        return self._whole(f"vision_config.{name}", value[0] if isinstance(value, list | tuple) else value, default)  # pyright: ignore
+        value: Any = self.vision.get(name)
+        if isinstance(value, list | tuple):
+            value = cast(Sequence[Any], value)[0]
+        return self._whole(f"vision_config.{name}", value, default)
 
     def top(self, name: str, default: float) -> float:
         """A number at the top level of the configuration."""

@@ -54,6 +54,7 @@ def video_size(file: str) -> tuple[int, int, float, float]:
     path = _existing(file, "video")
     try:
         import av
+        from av.error import FFmpegError
     except ImportError:
         raise SpecError(
             f"video {file!r}: reading it needs PyAV (pip install av); or give FRAMESxWIDTHxHEIGHT"
@@ -67,7 +68,7 @@ def video_size(file: str) -> tuple[int, int, float, float]:
             width, height = int(stream.codec_context.width), int(stream.codec_context.height)
             fps = float(stream.average_rate or 0.0)
             duration = _duration(stream.duration, stream.time_base, container.duration, stream.frames, fps)
-    except (OSError, ValueError, av.error.FFmpegError) as error:
+    except (OSError, ValueError, FFmpegError) as error:
         if isinstance(error, SpecError):
             raise
         reason = " ".join(str(error).split())

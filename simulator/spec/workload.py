@@ -50,6 +50,11 @@ class Clip:
     fps: Numeric = 0.0
 
 
+def _unsized(data: Any) -> bool:
+    """A file is named, but no size."""
+    return isinstance(data, dict) and bool(data.get("file")) and "width" not in data and "height" not in data  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
 class Image(Spec):
     """A picture of width x height [pixel], `count` times. With a `file` and no size, the size is read from it."""
 
@@ -64,10 +69,10 @@ class Image(Spec):
     def _sized(cls, data: Any) -> Any:
         if isinstance(data, str):
             return parse_image(data).model_dump()
-        if isinstance(data, dict) and data.get("file") and not ({"width", "height"} & data.keys()):  # pyright: ignore[reportUnknownMemberType]
-            width, height, codec = picture_size(str(data["file"]))  # pyright: ignore[reportUnknownArgumentType]
-            return {"format": codec, **data, "width": width, "height": height}
-        return data  # pyright: ignore[reportUnknownVariableType]
+        if not _unsized(data):
+            return data
+        width, height, codec = picture_size(str(data["file"]))
+        return {"format": codec, **data, "width": width, "height": height}
 
     def picture(self) -> Picture:
         """The same in the core."""
@@ -90,11 +95,11 @@ class Video(Spec):
     def _sized(cls, data: Any) -> Any:
         if isinstance(data, str):
             return parse_video(data).model_dump()
-        if isinstance(data, dict) and data.get("file") and not ({"width", "height"} & data.keys()):  # pyright: ignore[reportUnknownMemberType]
-            width, height, duration, fps = video_size(str(data["file"]))  # pyright: ignore[reportUnknownArgumentType]
-            timing = {} if data.get("frames") else {"duration": duration, "fps": fps}  # pyright: ignore[reportUnknownMemberType]
-            return {**timing, **data, "width": width, "height": height}
-        return data  # pyright: ignore[reportUnknownVariableType]
+        if not _unsized(data):
+            return data
+        width, height, duration, fps = video_size(str(data["file"]))
+        timing = {} if data.get("frames") else {"duration": duration, "fps": fps}
+        return {**timing, **data, "width": width, "height": height}
 
     @model_validator(mode="after")
     def _timed(self) -> Video:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 
 from simulator.build.pixels import native, tiles
 from simulator.build.pixels.clips import sampled as sampled
@@ -61,13 +60,7 @@ def visual_input(scheme: Preprocessing, pictures: Sequence[Picture], clips: Sequ
 
 
 def _view(scheme: Preprocessing, width: Numeric, height: Numeric, alone: Numeric) -> View:
-    """The crops of one picture; remembered for plain numbers."""
-    if is_array(width, height, alone):
-        return _computed(scheme, width, height, alone)
-    return _remembered(scheme, width, height, alone)
-
-
-def _computed(scheme: Preprocessing, width: Numeric, height: Numeric, alone: Numeric) -> View:
+    """The crops of one picture."""
     match scheme:
         case Fixed():
             return tiles.fixed(scheme, width, height)
@@ -93,9 +86,6 @@ def _computed(scheme: Preprocessing, width: Numeric, height: Numeric, alone: Num
             return native.patch_limit(scheme, width, height)
         case _:
             return tiles.slices(scheme, width, height)
-
-
-_remembered = lru_cache(maxsize=4096)(_computed)
 
 
 def _whole(side: Numeric) -> Numeric:

@@ -93,7 +93,9 @@ def _truncated(value: Numeric) -> Numeric:
 def dynamic_tiles(scheme: DynamicTiles, width: Numeric, height: Numeric) -> View:
     """InternVL; NVILA with `scales`."""
     grids = tile_grids(scheme.min_tiles, scheme.max_tiles)
-    tiles = pick([c * r for c, r in grids], nearest_ratio(grids, float(scheme.tile), width, height))
+    tiles = pick(
+        [c * r for c, r in grids], nearest_ratio(scheme.min_tiles, scheme.max_tiles, float(scheme.tile), width, height)
+    )
     crops = where(tiles > 1.0, tiles + 1.0, tiles) if scheme.thumbnail else tiles
     views = [square(crops, scheme.tile, scheme.patch, float(scheme.tokens))]
     if scheme.scales:
@@ -147,7 +149,7 @@ def dynamic_hd(scheme: DynamicHd, width: Numeric, height: Numeric) -> View:
     over = columns * rows > scheme.max_tiles
     if some(over):
         grids = tile_grids(1, scheme.max_tiles)
-        index = nearest_ratio(grids, tile, width, height)
+        index = nearest_ratio(1, scheme.max_tiles, tile, width, height)
         columns = where(over, pick([c for c, _ in grids], index), columns)
         rows = where(over, pick([r for _, r in grids], index), rows)
     wide, tall = columns * tile / width, rows * tile / height
@@ -180,7 +182,7 @@ def candidate_tiles(scheme: CandidateTiles, width: Numeric, height: Numeric, alo
         tiled = alone
         floor_tiles = 1.0 - alone
     else:
-        index = nearest_ratio(grids, float(scheme.tile), width, height)
+        index = nearest_ratio(scheme.min_tiles, scheme.max_tiles, float(scheme.tile), width, height)
         tiled = where((width <= scheme.tile) & (height <= scheme.tile), 0.0, 1.0) * alone
         floor_tiles = 0.0 * tiled
     tiles = pick([c * r for c, r in grids], index) * tiled + floor_tiles

@@ -6,17 +6,20 @@ processors do it, so that ties fall the same way.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.program import Grid
 from simulator.quantity import Numeric, floor, maximum, minimum, where
 
 _FRACTION = 2.0**20
+Array: TypeAlias = NDArray[np.float64]
 
 
 @final
@@ -70,19 +73,72 @@ def tile_grids(low: int, high: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(grids, key=lambda grid: grid[0] * grid[1]))
 
 
-def nearest_ratio(grids: Sequence[tuple[int, int]], tile: float, width: Numeric, height: Numeric) -> Numeric:
-    """Index of the (columns, rows) whose aspect ratio is nearest; on a tie the later one if the picture has more than
-    half of its pixels (InternVL's rule)."""
-    ratio, area = width / height, width * height
-    best: Numeric = 0.0
-    least: Numeric = float("inf")
-    half = 0.5 * tile * tile
-    for index, (columns, rows) in enumerate(grids):
-        distance = abs(ratio - columns / rows)
-        better = (distance < least) | ((distance == least) & (area > half * columns * rows))
-        if some(better):
-            best, least = where(better, float(index), best), minimum(distance, least)
+def nearest_ratio(low: int, high: int, tile: float, width: Numeric, height: Numeric) -> Numeric:
+    """Index into `tile_grids(low, high)` of the grid whose aspect ratio is nearest (InternVL's rule): walking through them,
+    a nearer one replaces, and an equally near one does if the picture has more than half of its pixels."""
+    ratio, area, half = width / height, width * height, 0.5 * tile * tile
+    if isinstance(ratio, np.ndarray):
+        return _nearest_ratios(low, high, half, ratio, np.broadcast_to(area, ratio.shape))
+    ratios, members, _, _ = _by_ratio(low, high)
+    above = bisect_left(ratios, ratio)
+    below, above = max(above - 1, 0), min(above, len(ratios) - 1)
+    gap = abs(ratio - ratios[below]) - abs(ratio - ratios[above])
+    if gap == 0.0 and below != above:
+        return float(_walk(low, high, half, ratio, area))
+    return float(_largest(members[below if gap < 0.0 else above], half, area))
+
+
+def _nearest_ratios(low: int, high: int, half: float, ratio: Array, area: Array) -> Array:
+    """The same for arrays. Pictures exactly between two ratios are walked one by one."""
+    _, members, ratios, tiles = _by_ratio(low, high)
+    above = np.searchsorted(ratios, ratio)
+    below, above = np.maximum(above - 1, 0), np.minimum(above, len(ratios) - 1)
+    gap = np.abs(ratio - ratios[below]) - np.abs(ratio - ratios[above])
+    group = np.where(gap < 0.0, below, above)
+    best = np.array([indices[0] for indices, _ in members], dtype=np.float64)[group]
+    for step in range(1, tiles.shape[1]):
+        later = np.array([indices[step] if step < len(indices) else 0 for indices, _ in members], dtype=np.float64)
+        best = np.where(area > half * tiles[group, step], later[group], best)
+    for place in np.argwhere((gap == 0.0) & (below != above)):
+        at = tuple(place)
+        best[at] = _walk(low, high, half, float(ratio[at]), float(area[at]))
     return best
+
+
+def _largest(member: tuple[list[int], list[int]], half: float, area: float) -> int:
+    """Of grids with one ratio, the last that the picture more than half fills, else the first."""
+    indices, tiles = member
+    best = indices[0]
+    for index, count in zip(indices[1:], tiles[1:], strict=True):
+        if area > half * count:
+            best = index
+    return best
+
+
+def _walk(low: int, high: int, half: float, ratio: float, area: float) -> int:
+    """The rule as published, grid by grid."""
+    best, least = 0, float("inf")
+    for index, (columns, rows) in enumerate(tile_grids(low, high)):
+        distance = abs(ratio - columns / rows)
+        if distance < least or (distance == least and area > half * columns * rows):
+            best, least = index, min(distance, least)
+    return best
+
+
+@lru_cache(maxsize=64)
+def _by_ratio(low: int, high: int) -> tuple[list[float], list[tuple[list[int], list[int]]], Array, Array]:
+    """Aspect ratios in order; for each its grids' indices and tiles; both again as arrays (tiles padded with infinity)."""
+    groups: dict[float, tuple[list[int], list[int]]] = {}
+    for index, (columns, rows) in enumerate(tile_grids(low, high)):
+        indices, tiles = groups.setdefault(columns / rows, ([], []))
+        indices.append(index)
+        tiles.append(columns * rows)
+    ratios = sorted(groups)
+    members = [groups[ratio] for ratio in ratios]
+    padded = np.full((len(members), max(len(tiles) for _, tiles in members)), np.inf)
+    for row, (_, tiles) in enumerate(members):
+        padded[row, : len(tiles)] = tiles
+    return ratios, members, np.array(ratios), padded
 
 
 def least_waste(canvases: Sequence[tuple[int, int]], width: Numeric, height: Numeric) -> Numeric:
