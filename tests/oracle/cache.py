@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .choose import top
 from .config import TextConfig, kept
 from .meter import Meter
-from .select import top
 from .techniques import KvEvict, KvQuant
 
 

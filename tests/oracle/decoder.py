@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .cache import LayerCache, evict_layer, layer_budget
+from .choose import similarity, top
 from .config import TextConfig, kept
 from .meter import Meter
 from .report import Report
-from .select import similarity, top
 from .techniques import (
     InLlmPrune,
     KvEvict,

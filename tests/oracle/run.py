@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .choose import reduce
 from .config import ModelConfig, OracleWorkload, kept
 from .decoder import Decoder
 from .meter import STAGES, Meter
 from .report import Report
-from .select import reduce
 from .speculate import Drafter, generate
 from .techniques import PreLlmReduce, SparseAttention, Speculative, Technique, find, validate
 from .vision import encode, project

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .choose import bipartite_merge, distinct, top
 from .config import ModelConfig, OracleWorkload, kept
 from .meter import Meter
 from .report import Report
-from .select import bipartite_merge, distinct, top
 from .techniques import EncoderMerge, EncoderPrune, PostEncoderReduce, Technique, find, merge_steps
 from .weights import Mlp, VisionLayer, Weights
 
