@@ -8,9 +8,9 @@ stay within 0 and 1 (PyramidKV, arXiv 2406.02069, uses such a line over the laye
 from __future__ import annotations
 
 from simulator.attention import Attention
-from simulator.ops import Elementwise, Shape, Tokens
+from simulator.ops import Elementwise, Matmul, Shape, Tokens
 from simulator.overheads import gather, rows, similarity, topk
-from simulator.program import Extra, Layer, Program, split
+from simulator.program import Extra, Layer, Program, StageName, split
 from simulator.quantity import Numeric, ceil, is_array, maximum, minimum, where
 from simulator.spec.deployment import Engine
 
@@ -76,6 +76,15 @@ def singly(layers: tuple[Layer, ...], start: int) -> tuple[Layer, ...]:
     return layers
 
 
+def key_scores(
+    name: str, stage: StageName, batch: Numeric, op: Attention, queries: Numeric, keys: Numeric
+) -> tuple[Matmul, Shape]:
+    """`queries` rows of every head against `keys` cached keys of each sequence, one product per KV head and sequence."""
+    group = op.heads / op.kv_heads
+    product = Matmul(f"{name} scores", n=keys, k=op.head_dim, format=op.format, weight_bits=16.0 * batch, copies=op.kv_heads)  # type: ignore[arg-type]
+    return product, rows(batch, queries * group, stage)
+
+
 def choosing(name: str, program: Program, layer: Layer, changed: Layer, observe: Numeric, merge: bool) -> tuple[Extra, ...]:
     """What eviction from `layer` to `changed` pays at the end of prefill: attention rows of the last `observe` prompt tokens
     against all keys, their ranking, the copy of what stays, and for `merge` the nearest kept key of every token that goes."""
@@ -83,15 +92,15 @@ def choosing(name: str, program: Program, layer: Layer, changed: Layer, observe:
     if op is None or layer.cache is None:
         return ()
     times = layer.count * where(after.total < before.total, 1.0, 0.0)
-    batch, last = program.batch, minimum(observe, before.total)
-    shape = Shape("prefill", batch, Tokens(0.0, last), Tokens(0.0, maximum(before.total - last, 0.0)))
-    scores = Attention(f"{name} scores", op.heads, op.kv_heads, op.head_dim, 0.0, "causal", format=op.format)
+    scored = times * where(observe > 0.0, 1.0, 0.0)
+    batch, last = program.batch, maximum(minimum(observe, before.total), 1.0)
+    scores, shape = key_scores(name, "prefill", batch, op, last, before.total)
     mean = Elementwise(f"{name} mean", "softmax", read=last * op.heads, write=op.kv_heads)
     width = layer.cache.key_width + layer.cache.value_width
     extras = (
-        Extra(f"{name} scores", "prefill", scores, shape, times),
-        Extra(f"{name} mean", "prefill", mean, rows(batch, before.total, "prefill"), times),
-        topk(name, "prefill", batch, before.total * op.kv_heads, times),
+        Extra(f"{name} scores", "prefill", scores, shape, scored),
+        Extra(f"{name} mean", "prefill", mean, rows(batch, before.total, "prefill"), scored),
+        topk(name, "prefill", batch, before.total * op.kv_heads, scored),
         gather(name, "prefill", batch, after.total, width, times),
     )
     if not merge:

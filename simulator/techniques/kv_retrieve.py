@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 from simulator import budgets
 from simulator.attention import Attention
-from simulator.ops import Shape, Tokens, Transfer
+from simulator.ops import Transfer
 from simulator.overheads import rows, topk
 from simulator.program import Extra, Layer, Program, edit
 from simulator.quantity import Numeric, maximum, minimum, where
@@ -81,8 +81,7 @@ class KvRetrieve(AbstractTechnique):
         times = where(fetched < visual, layer.count, 0.0)
         step = self.per == "step"
         stage = "decode" if step else "prefill"
-        index = Attention("kv_retrieve scores", op.heads, op.kv_heads, op.head_dim, 0.0, "causal", format=op.format)
-        shape = Shape(stage, batch, Tokens(0.0, 1.0), Tokens(0.0, chunks))
+        index, shape = budgets.key_scores("kv_retrieve", stage, batch, op, 1.0, chunks)
         kept = batch * chunks * cache.key_width * cache.full_bits / 8.0 * times
         rank = replace(topk("kv_retrieve", stage, batch, chunks * op.kv_heads, times), per_step=step)
         slower = maximum(context.chip.host.bandwidth / self.disk_bandwidth, 1.0) if self.tier == "disk" else 1.0

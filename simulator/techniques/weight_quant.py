@@ -84,9 +84,9 @@ class WeightQuant(AbstractTechnique):
             notes = (f"weight_quant: {context.chip.name} has no {compute}; weights of {own:g} bits are multiplied in {executed}",)
         if executed in ("bf16", "fp16", "fp32"):  # a large product expands each weight once per pass
             widen = Elementwise("weight_quant dequantise", "quantise", read=stored / 16.0, write=1.0)
-            passes = where(stored < 16.0, prefill_passes(program, context.engine), 0.0)
+            passes, on = prefill_passes(program, context.engine), where(stored < 16.0, 1.0, 0.0)
             extras += tuple(
-                Extra("weight_quant dequantise", "prefill", widen, rows(1.0, weights / count, "prefill"), count * passes)
+                Extra("weight_quant dequantise", "prefill", widen, rows(1.0, weights / count * on, "prefill"), count * passes)
                 for weights, count in matrices.values()
             )
         return replace(program, decoder=decoder, extras=extras, assumptions=program.assumptions + notes)
