@@ -48,6 +48,10 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
                 total.count((extra.op,), extra.shape, repeats, group)
             total.time((extra.op,), extra.shape, repeats)
     engine = machine.engine
+    if engine.prefill_factor != 1.0:
+        totals["prefill"].slow(engine.prefill_factor)
+    if engine.decode_factor != 1.0:
+        totals["decode"].slow(engine.decode_factor)
     visual = program.towers != ()
     passes = chunks(program, machine)
     if visual:

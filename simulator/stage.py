@@ -183,6 +183,13 @@ class Total:
         if self.rows is not None:
             self.rows += [(name, work, taken, repeats) for name, work, taken in bundle.rows if taken is not None]
 
+    def slow(self, factor: float) -> None:
+        """Device time times `factor`, as anchored on a deployment."""
+        self.seconds = self.seconds * factor
+        for part in (self.terms, self.low, self.high, self.sources):
+            for key in part:
+                part[key] = part[key] * factor
+
     def extra(self, seconds: Numeric, term: str, spread: float, fit: str) -> None:
         """A time that no kernel model covers (host, engine)."""
         self.seconds = self.seconds + seconds

@@ -34,7 +34,9 @@ class Engine(Spec):
     step: scheduler and sampling time per decode step. stage: fixed time per prefill or encode pass.
     request: hand-over and response time per request. memory_share: share of device memory the engine may use;
     reserve_bytes: context, workspace and graphs. chunk_tokens: rows one prefill pass holds at most (0: all).
-    workers: host processes that preprocess in parallel. formats: what its GEMMs can multiply in.
+    workers: host processes that preprocess in parallel. queue_share: under constant load, share of the other requests' prefills
+    that a new request waits for (the rest stalls running decodes). prefill_factor, decode_factor: device time over the
+    model's, as anchored on this deployment (1: not anchored). formats: what its GEMMs can multiply in.
     """
 
     name: str
@@ -58,6 +60,9 @@ class Engine(Spec):
     reserve_bytes: float = Field(ge=0)
     chunk_tokens: int = 0
     workers: int = Field(default=1, ge=1)
+    queue_share: float = Field(default=0.1, ge=0, le=1)
+    prefill_factor: float = Field(default=1.0, gt=0)
+    decode_factor: float = Field(default=1.0, gt=0)
     formats: tuple[str, ...]
     notes: str = ""
 

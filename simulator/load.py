@@ -1,0 +1,62 @@
+"""A constant number of requests in flight: continuous batching in steady state, without an event loop.
+
+With b requests in flight each cycle of one request's life serves b prefills and the decode steps of all. A new request waits for
+a share q of the other prefills before its own (the engine's queue policy); the rest of them stall running decodes:
+TTFT = T_first (1 + q (b - 1)), TPOT = step(b) + (1 - q)(b - 1) T_first / (output - 1). Where memory admits fewer than b
+requests, the others wait for a place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import final
+
+from simulator.assemble import Case
+from simulator.quantity import Numeric, maximum, minimum
+from simulator.request import Metrics, measure
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """ttft_s, tpot_s [s]; output_tokens_per_s of the deployment; admitted: requests that memory lets run at once."""
+
+    ttft_s: Numeric
+    tpot_s: Numeric
+    output_tokens_per_s: Numeric
+    admitted: Numeric
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a load is made of: first [s] until the first token of a lone request, of which `fixed` occupies no device; step [s]."""
+
+    first: Numeric
+    fixed: Numeric
+    step: Numeric
+    overhead: float
+    output: Numeric
+    concurrency: Numeric
+    admitted: Numeric
+
+
+def parts(case: Case) -> Parts:
+    """The parts of a load of `case.batch` requests in flight."""
+    alone: Metrics = measure(replace(case, batch=1.0))
+    admitted = maximum(minimum(case.batch, alone.memory.max_batch), 1.0)
+    together = measure(replace(case, batch=admitted))
+    device = alone.stages["encode"].seconds + alone.stages["project"].seconds + alone.stages["prefill"].seconds
+    return Parts(device, alone.stages["preprocess"].seconds + alone.overhead_s, together.tpot_s, case.engine.step.seconds,
+                 case.output, case.batch, admitted)  # fmt: skip
+
+
+def closed_loop(made: Parts, queue_share: Numeric) -> ClosedLoop:
+    """The load's latencies."""
+    steps = maximum(made.output - 1.0, 1.0)
+    others = made.admitted - 1.0
+    tpot = made.step + (1.0 - queue_share) * others * made.first / steps
+    ttft = made.fixed + made.first * (1.0 + queue_share * others)
+    life = ttft + tpot * steps
+    waiting = life * (made.concurrency / made.admitted - 1.0)
+    return ClosedLoop(ttft + waiting, tpot, made.admitted * made.output / life, made.admitted)
