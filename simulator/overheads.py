@@ -62,11 +62,11 @@ def read_map(label: str, stage: StageName, batch: Numeric, queries: Numeric, key
 
 
 def attention_rows(
-    label: str, stage: StageName, batch: Numeric, queries: Numeric, keys: Numeric, attention: Attention
+    label: str, stage: StageName, batch: Numeric, queries: Numeric, keys: Numeric, attention: Attention, repeats: Numeric = 1.0
 ) -> Extra:
     """Scores of `queries` rows against `keys` tokens in every head, without values."""
-    op = Matmul(f"{label} score rows", n=maximum(keys, 1.0), k=attention.head_dim, copies=float(attention.heads), weight_bits=16.0)
-    return Extra(f"{label} score rows", stage, op, rows(batch, queries, stage))
+    op = Matmul(f"{label} score rows", n=maximum(keys, 1.0), k=attention.head_dim)
+    return Extra(f"{label} score rows", stage, op, rows(batch * attention.heads, queries, stage), repeats)
 
 
 def projections_again(label: str, batch: Numeric, tokens: Numeric, layer: Layer) -> list[Extra]:

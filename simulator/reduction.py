@@ -6,14 +6,16 @@ in the encoder saves keys, and nothing behind it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 from simulator.attention import Attention
-from simulator.ops import AbstractOp, Matmul
-from simulator.overheads import acting_on
-from simulator.program import Extra, Layer, Program, Tower, edit
+from simulator.ops import AbstractOp, Elementwise, Matmul, Shape, Tokens
+from simulator.overheads import acting_on, attention_of, reduces
+from simulator.program import Extra, Layer, Program, StageName, Tower, edit, split
 from simulator.quantity import Numeric, maximum, minimum, where
+from simulator.spec.source import SpecError
 
 
 class Crops(NamedTuple):
@@ -117,14 +119,87 @@ def with_extras(program: Program, extras: list[Extra], needs_query: bool = False
     return replace(program, extras=(*program.extras, *extras), needs_query=program.needs_query or needs_query)
 
 
-def reuse_embeddings(program: Program, hit: Numeric) -> Program:
-    """`hit` of the crops come out of a cache: neither encoded nor projected, nor chosen from again."""
+def reuse_embeddings(program: Program, hit: Numeric, stages: tuple[StageName, ...] = ("encode", "project")) -> Program:
+    """`hit` of the crops come out of a cache: neither encoded nor projected, nor chosen from again in `stages`."""
     if not program.towers:
         return program
     towers = tuple(replace(tower, cached=1.0 - (1.0 - tower.cached) * (1.0 - hit)) for tower in program.towers)
-    extras = tuple(_rarer(extra, 1.0 - hit) if extra.stage in ("encode", "project") else extra for extra in program.extras)
+    extras = tuple(_rarer(extra, 1.0 - hit) if extra.stage in stages else extra for extra in program.extras)
     return replace(program, towers=towers, extras=extras)
 
 
 def _rarer(extra: Extra, share: Numeric) -> Extra:
     return replace(extra, shape=replace(extra.shape, batch=extra.shape.batch * share))
+
+
+def prompt_shape(program: Program, layer: Layer) -> Shape:
+    """What a decoder layer's attention sees in prefill: rows that are computed, and those cached before."""
+    plan = program.prefill
+    fresh = Tokens((program.visual - plan.cached_visual) * layer.keep, program.text - plan.cached_text)
+    cached = Tokens(plan.cached_visual * layer.keep, plan.cached_text)
+    return Shape("prefill", program.batch, fresh, cached, images=program.visual_input.images)
+
+
+def bypass(layer: Layer, frozen: Numeric) -> Layer:
+    """`frozen` of the visual rows pass a decoder layer by: their keys and values are made, but no query, no output
+    projection and no feed-forward part. A layer without attention (a recurrence needs every row) stays as it is."""
+    attention = attention_of(layer)
+    if attention is None:
+        return layer
+    stay = 1.0 - frozen
+    queries = attention.heads / (attention.heads + attention.kv_heads)
+    own = 0.0 if layer.cache is None else layer.cache.key_width + layer.cache.value_width
+    ops: list[AbstractOp] = []
+    behind = False
+    for op in layer.prefill:
+        if isinstance(op, Attention):
+            behind = True
+            ops.append(replace(op, visual=op.visual * stay))
+        elif behind or (isinstance(op, Matmul) and op.name in ("q", "q_a", "q_b")):
+            ops.append(acting_on(op, stay))
+        elif isinstance(op, Matmul) and op.name == "qkv":
+            ops.append(replace(op, name="q", n=op.n - own, visual=op.visual * stay))
+            ops += [replace(op, name="kv", n=own)] if own else []
+        elif isinstance(op, Elementwise) and op.name in ("rope", "qk_norm"):
+            ops.append(acting_on(op, 1.0 - frozen * queries))
+        else:
+            ops.append(op)
+    return replace(layer, prefill=tuple(ops))
+
+
+def thin_attention(
+    program: Program, rule: Callable[[Attention, Shape], Numeric], start: int = 0, name: str = ""
+) -> tuple[Layer, ...]:
+    """The decoder's layers with the pairs of causal prefill attention thinned to the share that `rule` gives, from layer
+    `start` on. Windows, chunks and cross-attention stay as they are; a score map that another technique reads is refused."""
+
+    def thinner(layer: Layer) -> Layer:
+        ops: list[AbstractOp] = []
+        for op in layer.prefill:
+            if isinstance(op, Attention) and op.mask == "causal":
+                share = rule(op, prompt_shape(program, layer))
+                if op.materialised and reduces(share):
+                    raise SpecError(f"techniques: {name} and score=map exclude each other: sparse attention leaves no full score map")
+                op = replace(op, density=op.density * share)
+            ops.append(op)
+        return replace(layer, prefill=tuple(ops))
+
+    return edit(program.decoder.layers, thinner, start)
+
+
+def causal_runs(program: Program, start: int = 0) -> list[tuple[Layer, Attention]]:
+    """Runs of decoder layers from `start` on whose prefill attention is causal over everything."""
+    found: list[tuple[Layer, Attention]] = []
+    for layer in split(program.decoder.layers, start):
+        attention = attention_of(layer)
+        if attention is not None and attention.mask == "causal" and layer.index >= start:
+            found.append((layer, attention))
+    return found
+
+
+def bounded_chunks(program: Program, chunk: Numeric, engine_limit: int) -> Program:
+    """At most `chunk` rows per prefill pass, and no more than the engine takes anyway."""
+    size = minimum(chunk, float(engine_limit)) if engine_limit else chunk
+    given = program.prefill.chunk_tokens
+    size = where(given > 0.0, minimum(size, given), size)
+    return replace(program, prefill=replace(program.prefill, chunk_tokens=size))

@@ -15,7 +15,7 @@ from simulator.attention import Attention
 from simulator.ops import Collective, Matmul
 from simulator.program import Extra, Layer, Program, edit
 from simulator.quantity import Numeric, floor, minimum
-from simulator.technique import AbstractTechnique, About, Context, Site, parameter
+from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 _NAME = "encoder_merge"
 

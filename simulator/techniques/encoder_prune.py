@@ -13,7 +13,7 @@ from simulator import overheads as cost
 from simulator import reduction
 from simulator.program import Extra, Program
 from simulator.quantity import Numeric
-from simulator.technique import AbstractTechnique, About, Context, Site, parameter
+from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 _NAME = "encoder_prune"
 

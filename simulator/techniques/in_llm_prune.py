@@ -16,7 +16,7 @@ from simulator.program import Extra, Layer, Program, edit, split
 from simulator.quantity import Numeric, minimum
 from simulator.reduction import with_extras, write_map
 from simulator.spec.source import SpecError
-from simulator.technique import AbstractTechnique, About, Context, Site, parameter
+from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 _NAME = "in_llm_prune"
 _NO_REUSE = "what is pruned depends on the question, so the cached prefix of another question lacks other tokens"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from simulator.build.vision import build_tower
 from simulator.efficiency import kernels_for
 from simulator.evaluate import Run, evaluate
 from simulator.memory import Memory, memory
-from simulator.ops import Elementwise
 from simulator.program import Extra, Grid, Program, VisualInput
 from simulator.quantity import Numeric
 from simulator.spec.deployment import Parallelism, load_engine
@@ -85,7 +84,7 @@ def machine(engine: str = "vllm", hardware: str = "h100-sxm") -> Machine:
 def context(lvlm: Lvlm | None = None, engine: str = "vllm", **sizes: Numeric) -> Context:
     lvlm = lvlm or model()
     at = machine(engine)
-    return Context(lvlm, at.chip, at.engine, Parallelism(), lambda name: model(name), lambda other, size: program(other, size, **sizes))
+    return Context(lvlm, at.chip, at.engine, Parallelism(), model, lambda other, size: program(other, size, **sizes))
 
 
 @dataclass(frozen=True)
@@ -146,6 +145,3 @@ def total_extra(made: Program, start: str) -> tuple[float, float]:
 
 def close(a: Numeric, b: Numeric, relative: float = 1e-9) -> bool:
     return bool(np.allclose(np.asarray(a, float), np.asarray(b, float), rtol=relative, atol=1e-12))
-
-
-__all__ = ["BLOCKS", "Elementwise", "HIDDEN", "LAYERS", "close", "context", "extras", "machine", "measure", "model", "program", "replace", "total_extra", "with_"]

@@ -1,0 +1,90 @@
+"""Attention trained sparse: compressed, selected and window branches (Yuan et al., NSA, 2025; VideoNSA).
+
+A row sees one compressed token per `stride` earlier ones, `select` blocks of `block` tokens that the compressed scores point to,
+and the last `window` tokens. The same three branches are all that a decode step reads. Where they would exceed the dense
+pairs (short prompts) the dense pairs are taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+from simulator import overheads as cost
+from simulator import reduction
+from simulator.attention import Attention
+from simulator.ops import Matmul, Shape, clipped_sum
+from simulator.program import Extra, Layer, Program, edit
+from simulator.quantity import Numeric, maximum, minimum, where
+from simulator.technique import About, AbstractTechnique, Context, Site, parameter
+
+_NAME = "native_sparse_attention"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class NativeSparseAttention(AbstractTechnique):
+    """share: of the heads that are sparse; 0 leaves attention dense."""
+
+    about: ClassVar[About] = About(
+        title="Natively trained sparse attention",
+        site=Site.ATTENTION,
+        family="native_sparse_attention",
+        entry="nsa",
+        axis="attention",
+        needs_training=True,
+        conflicts={
+            "sparse_attention": "both decide which pairs of a layer are attended; give one of them",
+            "chunk_attention": "both decide which pairs of a layer are attended; give one of them",
+        },
+    )
+    compress: Numeric = parameter(32.0, "tokens in a compressed block", unit="tokens", low=1, high=65536)
+    stride: Numeric = parameter(16.0, "tokens between compressed blocks", unit="tokens", low=1, high=65536)
+    block: Numeric = parameter(64.0, "tokens in a selected block", unit="tokens", low=1, high=65536)
+    select: Numeric = parameter(16.0, "blocks selected per row", unit="blocks", low=0, high=65536)
+    window: Numeric = parameter(512.0, "nearest tokens seen", unit="tokens", low=1, high=1e7)
+    share: Numeric = parameter(1.0, "heads that are sparse", unit="fraction", low=0, high=1)
+
+    @classmethod
+    def neutral(cls) -> NativeSparseAttention:
+        return cls(share=0.0)
+
+    def _read(self, context: Numeric) -> Numeric:
+        """Share of `context` tokens that one row at its end reads."""
+        seen = context / self.stride + self.block * self.select + self.window
+        return 1.0 - self.share * (1.0 - minimum(seen / maximum(context, 1.0), 1.0))
+
+    def kept(self, program: Program) -> Numeric:
+        return self._read(program.visual + program.text)
+
+    def _pairs(self, attention: Attention, shape: Shape) -> Numeric:
+        tokens, start = shape.query.total, shape.cached.total
+        dense = attention.pairs(shape)
+        near = clipped_sum(start, tokens, self.block * self.select) + clipped_sum(start, tokens, self.window)
+        sparse = minimum((dense / self.stride + near) / maximum(dense, 1e-9), 1.0)
+        return 1.0 - self.share * (1.0 - sparse)
+
+    def apply(self, program: Program, context: Context) -> Program:
+        layers = reduction.thin_attention(program, self._pairs, 0, _NAME)
+        layers = edit(layers, lambda layer: self._decode(program, layer))
+        extras: list[Extra] = []
+        for layer, attention in reduction.causal_runs(program):
+            tokens = reduction.prompt_shape(program, layer).query.total
+            on = program.batch * where(self.share > 0.0, 1.0, 0.0)
+            heads = attention.kv_heads * self.share
+            op = Matmul(f"{_NAME} compress", n=attention.head_dim, k=self.compress * attention.head_dim)
+            rows = cost.rows(on * 2.0 * heads, tokens / self.stride, "prefill")
+            stored = (0.0 if layer.cache is None else layer.cache.bytes_per_token) * on * self.share * tokens / self.stride
+            extras.append(Extra(f"{_NAME} compress", "prefill", op, rows, float(layer.count), memory_bytes=stored * layer.count))
+            extras.append(cost.topk(_NAME, "prefill", on, tokens * tokens / self.block * heads, float(layer.count)))
+        return reduction.with_extras(replace(program, decoder=replace(program.decoder, layers=layers)), extras)
+
+    def _decode(self, program: Program, layer: Layer) -> Layer:
+        if layer.cache is None or not any(isinstance(op, Attention) and op.mask == "causal" for op in layer.decode):
+            return layer
+        tokens = program.visual * layer.keep + program.text
+        read = self._read(tokens)
+        ops = tuple(
+            replace(op, density=op.density * read, reuse=op.reuse * read) if isinstance(op, Attention) else op for op in layer.decode
+        )
+        return replace(layer, decode=ops, cache=replace(layer.cache, read=layer.cache.read * read))
