@@ -59,6 +59,13 @@ def test_outside_the_evidence_is_no_number() -> None:
     assert retained([UNKNOWN, Use("x", "encoder_swap", 0.5, "visual_tokens")], LLAVA).retained is None
 
 
+def test_nothing_kept_and_rounding_are_met_with_reason() -> None:
+    for name in ("fastv", "my-pruner"):
+        assert retained([Use(name, "in_llm_prune", 0.0, "visual_tokens")], LLAVA).retained is None
+        assert numbers(retained([Use(name, "in_llm_prune", 1.0 + 1e-12, "visual_tokens")], LLAVA)) == (1.0, 1.0, 1.0)
+        assert numbers(retained([Use(name, "in_llm_prune", 1.0 - 1e-12, "visual_tokens")], LLAVA)) == (1.0, 1.0, 1.0)
+
+
 def test_direct_on_one_class_is_pooled_on_another() -> None:
     use = Use("divprune", "pre_llm_reduce", 0.098, "visual_tokens")
     assert retained([use], LLAVA).grade == "direct"
@@ -159,7 +166,9 @@ def test_a_call_takes_microseconds() -> None:
 
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="kept"):
-        retained([Use("x", "in_llm_prune", 0.0, "visual_tokens")], LLAVA)
+        retained([Use("x", "in_llm_prune", -0.1, "visual_tokens")], LLAVA)
+    with pytest.raises(ValueError, match="kept"):
+        retained([Use("x", "in_llm_prune", float("nan"), "visual_tokens")], LLAVA)
     with pytest.raises(ValueError, match="kept"):
         retained([Use("x", "in_llm_prune", np.array([0.5, 1.5]), "visual_tokens")], LLAVA)
     with pytest.raises(ValueError, match="task_class"):

@@ -40,6 +40,7 @@ UNTESTED = 0.25
 """Each further lossy technique of a mix nobody tested widens the band by this share (a judgement; no mix is in the table)."""
 
 _ROUNDING = 1.0 - 1e-9
+"""Fractions this close are the same."""
 
 _SAME_KIND = frozenset({"encoder_merge", "encoder_prune", "temporal_merge"})
 """Families without rows of their own that drop or merge visual tokens as the published ones do."""
@@ -57,7 +58,7 @@ _STARTS = (
 class Use:
     """One technique in a mix: its name (preset or general), its family (general name) and what it keeps.
 
-    kept: fraction in (0, 1], one or many. axis: visual_tokens (mean over the decoder's layers of the share of visual tokens
+    kept: fraction in [0, 1], one or many (0 has no evidence). axis: visual_tokens (mean over the decoder's layers of the share of visual tokens
     carried), kv_tokens (share of the cache resident), bits (of the cache, over 16), weights (bits over 16), attention, frames,
     draft (share of tokens verified strictly), output.
     """
@@ -91,7 +92,7 @@ def retained(uses: Sequence[Use], model: str, model_class: str = "", task_class:
 
     `model_class` is one of MODEL_CLASSES; anything else (a family name, nothing) and the class follows from the model's name.
     Losses of log-accuracy add over techniques and so do their variances; techniques that keep everything add nothing.
-    Raises ValueError for a fraction outside (0, 1] or an unknown task class.
+    Raises ValueError for a fraction outside [0, 1] or an unknown task class.
     """
     if task_class not in TASKS:
         raise ValueError(f"task_class: {task_class!r} is not known; accepted: {', '.join(TASKS)}")
@@ -104,10 +105,10 @@ def retained(uses: Sequence[Use], model: str, model_class: str = "", task_class:
     evidence: list[str] = []
     for use in _joined(uses, kind, task_class):
         rule = _rule(use.technique, use.family, use.axis, kind, task_class)
-        works = use.kept < 1.0
+        works = use.kept < _ROUNDING
         if not _any(works):
             continue
-        grade, low_loss, loss, high_loss, sources = rule.losses(use.kept)
+        grade, low_loss, loss, high_loss, sources = rule.losses(where(works, use.kept, 1.0))
         total = total + loss
         below = below + (high_loss - loss) ** 2
         above = above + (loss - low_loss) ** 2
@@ -208,8 +209,8 @@ def _joined(uses: Sequence[Use], kind: str, task: str) -> list[Use]:
     """Lossy uses. The parts of one preset on one axis stand for the preset as published where it has evidence of its own."""
     lossy = [use for use in uses if use.family not in LOSSLESS]
     for use in lossy:
-        if not _all(use.kept > 0.0) or not _all(use.kept <= 1.0):
-            raise ValueError(f"kept: {use.kept} of {use.technique}; accepted: above 0, at most 1")
+        if not _all(use.kept >= 0.0) or not _all(use.kept * _ROUNDING <= 1.0):
+            raise ValueError(f"kept: {use.kept} of {use.technique}; accepted: 0 to 1")
     parts: dict[tuple[str, str], Use] = {}
     singles: list[Use] = []
     for use in lossy:

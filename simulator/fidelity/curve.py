@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.literature.evidence import Evidence
-from simulator.quantity import Numeric, log
+from simulator.quantity import Numeric, log, maximum
 
 Vector = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class Curve:
 
     def middle(self, kept: Numeric) -> Numeric:
         """Retained accuracy at `kept`, in (0, 1]."""
-        return np.interp(log(kept), self.knots, self.values)
+        return np.interp(log(maximum(kept, 1e-12)), self.knots, self.values)
 
     def excess(self) -> float:
         """Sum of squared errors beyond re-run noise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ def fit_pool(rows: Sequence[Evidence], axis: str) -> Pool:
     """Parameters of one axis; a row weighs 1/sqrt(rows of its paper), so that one large table does not decide."""
     from scipy import optimize
 
-    minimize: Any = optimize.minimize  # pyright: ignore[reportUnknownMemberType]
+    minimize: Any = cast(Any, optimize).minimize
 
     families, tasks = sorted({row.family for row in rows}), sorted({row.task_class for row in rows})
     x = np.array([-np.log(row.kept) for row in rows])

@@ -63,7 +63,7 @@ def load_spread(path: Path = PARAMETERS) -> float:
 def losses(pool: Pool, family: str, task: str, kept: Numeric, scale: float = 1.0) -> tuple[Numeric, Numeric, Numeric]:
     """Loss of log-accuracy at the 10th, 50th and 90th percentile. `scale` multiplies all three."""
     shared = scale * exp(pool.families.get(family, 0.0) + pool.tasks[task])
-    term = shared * maximum(-log(kept), 0.0) ** pool.power
+    term = shared * maximum(-log(maximum(kept, 1e-12)), 0.0) ** pool.power
     return pool.theta_10 * term, pool.theta_50 * term, pool.theta_90 * term
 
 
