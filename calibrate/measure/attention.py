@@ -197,11 +197,12 @@ def encoder_cases(cuda: bool) -> list[Case]:
             for count in tokens:
                 for batch in batches:
                     pairs = batch * head_count * count * count * (width if cuda else 1)
+                    pairs *= 16 if format == "bf16" and not cuda else 1
                     names = [*backends] if pairs <= most else []
                     names += ["eager"] if pairs <= eager_most and batch <= 4 else []
                     arguments = (format, batch, head_count, head_count, width, count, count)
                     cases += [attention_case(ENCODER, name, *arguments) for name in names]
-                    if count in (256, 576, 1024, 2304, 4096, 8192, 16384) and pairs <= most:
+                    if count % 64 == 0 and count > 64 and names:
                         cases.append(attention_case(ENCODER, backends[0], *arguments, 64))
     return cases
 
@@ -221,6 +222,7 @@ def prefill_cases(cuda: bool) -> list[Case]:
             for count in tokens:
                 for batch in batches:
                     pairs = batch * head_count * count * count * (width if cuda else 1)
+                    pairs *= 16 if format == "bf16" and not cuda else 1
                     names = [*backends] if pairs <= most else []
                     names += ["eager"] if pairs <= eager_most and batch == 1 else []
                     arguments = (format, batch, head_count, kv_heads, width)
@@ -240,7 +242,7 @@ def decode_cases(cuda: bool) -> list[Case]:
     else:
         heads, batches = shapes.CPU_LANGUAGE_HEADS, (1, 2, 4, 8)
         contexts = (32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096)
-        backends, formats, most = ("sdpa",), ("f32", "bf16"), 128 * 2**20
+        backends, formats, most = ("sdpa",), ("f32", "bf16"), 64 * 2**20
     cases: list[Case] = []
     for format in formats:
         for head_count, kv_heads, width in heads:

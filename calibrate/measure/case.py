@@ -21,6 +21,10 @@ class Unsupported(Exception):
     """This device, build or shape cannot run the case; the message says why and lands in the table."""
 
 
+class TooSlow(Exception):
+    """One call takes so long that the samples would eat the budget; a resumed run tries again."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Calls to rotate over, and the bytes touched before the first of them is called again [bytes].

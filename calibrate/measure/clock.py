@@ -10,7 +10,7 @@ from typing import final
 
 import torch
 
-from calibrate.measure.case import Call, Prepared
+from calibrate.measure.case import Call, Prepared, TooSlow
 from calibrate.measure.device import Device
 from calibrate.measure.statistics import Sample
 
@@ -19,6 +19,8 @@ BLOCK_SECONDS_CPU = 500e-6
 BURST = 1.3
 FEWEST_KEPT = 3
 LONGEST_WAIT_S = 1.5
+DROWNED = 2.0
+LONGEST_CALL = 6.0
 
 
 class AbstractClock(abc.ABC):
@@ -115,7 +117,8 @@ class CpuClock(AbstractClock):
     Samples whose neighbours were more than 1.3 times slower than the yardstick's own 20th percentile were taken in a
     burst of somebody else's work and are dropped. The copy also evicts the cache before a cold sample. While a burst
     lasts, sampling waits (up to 1.5 s per case). ``baseline`` is what earlier runs into the same folder read (GEMM and
-    copy [s]): a run that lies in one long burst does not take that for calm.
+    copy [s]): a run that lies in one long burst does not take that for calm. Where even the 20th percentile is twice the
+    least reading, the run has drowned in other work and is called inconclusive as a whole.
     """
 
     primary = "p20"
@@ -131,6 +134,7 @@ class CpuClock(AbstractClock):
         self.target = torch.empty(size)
         self.blocks = self.source.numel() // size
         self.turn = 0
+        self.least = baseline
         self.gemm_seconds: list[float] = []
         self.copy_seconds: list[float] = []
         self.taken = 0
@@ -140,6 +144,7 @@ class CpuClock(AbstractClock):
 
     def record(self, reading: tuple[float, float]) -> None:
         """Count a reading towards the yardsticks' percentiles."""
+        self.least = min(self.least[0], reading[0]), min(self.least[1], reading[1])
         self.gemm_seconds.append(reading[0])
         self.copy_seconds.append(reading[1])
 
@@ -189,10 +194,12 @@ class CpuClock(AbstractClock):
         if prepared.reset is not None:
             prepared.reset()
         one = time.perf_counter() - started
-        if one < 0.05:
+        if one < LONGEST_CALL * seconds:
             started = time.perf_counter()
             calls[-1]()
-            one = time.perf_counter() - started
+            one = min(one, time.perf_counter() - started)
+        if one > LONGEST_CALL * seconds:
+            raise TooSlow(f"one call took {one:.2f} s, at most {LONGEST_CALL * seconds:.2f} s are spent on one")
         inner = 1 if prepared.single else max(1, min(256, math.ceil(BLOCK_SECONDS_CPU / max(one, 1e-6))))
         warm = len(calls) == 1 and not prepared.single
         samples: list[Sample] = []
@@ -238,9 +245,14 @@ class CpuClock(AbstractClock):
 
     def report(self) -> dict[str, float | int | bool]:
         share = self.kept / self.taken if self.taken else 0.0
+        gemm, copy = percentile20(self.gemm_seconds), percentile20(self.copy_seconds)
+        drowned = gemm > DROWNED * self.least[0] or copy > DROWNED * self.least[1]
         return {
             "kept_share": round(share, 4),
-            "inconclusive": share < 0.5,
+            "inconclusive": share < 0.5 or drowned,
+            "drowned": drowned,
+            "reference_gemm_least_s": self.least[0],
+            "reference_copy_least_s": self.least[1],
             "reference_gemm_p20_s": percentile20(self.gemm_seconds),
             "reference_copy_p20_s": percentile20(self.copy_seconds),
             "reference_readings": len(self.gemm_seconds),

@@ -177,7 +177,7 @@ def gemm_cases(device_kind: str) -> list[Case]:
         for mode in ("cold", "warm")
         for n, k in (shapes.CPU_PAIRS if mode == "cold" else shapes.CPU_PAIRS[::4])
         for m in (shapes.CPU_ROWS if mode == "cold" else shapes.CPU_ROWS[::4])
-        if 2.0 * m * n * k <= shapes.CPU_MOST_FLOPS
+        if 2.0 * m * n * k <= shapes.CPU_MOST_FLOPS[format]
     ]
 
 

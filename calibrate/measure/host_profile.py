@@ -63,7 +63,7 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
     """Value [s] and spread of every line of one processor, and the check: median and 80th percentile of
     |log(lines / measured)| over pictures of sizes that no line was fitted on.
 
-    Resize and output lines are fitted together on whole pipelines (resize, normalise, patchify), because the memory
+    The hand-over line is for 4 KiB to 16 MiB. Resize and output lines are fitted together on whole pipelines (resize, normalise, patchify), because the memory
     that large arrays fault in belongs to none of the steps alone. A request is one with next to nothing in it.
     """
 
@@ -77,7 +77,8 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
     fitted = [row for row in pictures if row["output_pixels"] in sides]
     picture, picture_spread = fit_line(fitted, ("input_pixels", "output_pixels"), f"preprocess {processor}")
     token, token_spread = fit_line(count_tokens(of("tokenise", "any")), ("tokens",), "tokenise")
-    handover, handover_spread = fit_line(of("handover", "any"), ("bytes",), "handover")
+    sent = [row for row in of("handover", "any") if 4096 <= int(row["bytes"]) <= 16 * 2**20]
+    handover, handover_spread = fit_line(sent, ("bytes",), "handover")
     requests = of("request")
     if not requests:
         raise ValueError(f"request {processor}: no usable row")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from calibrate.measure.case import Case, Prepared, Unsupported
+from calibrate.measure.case import Case, Prepared, TooSlow, Unsupported
 from calibrate.measure.clock import FEWEST_KEPT, AbstractClock
 from calibrate.measure.device import Device
 from calibrate.measure.progress import Progress
@@ -90,6 +90,8 @@ def measure_case(
             result.update(status="inconclusive", samples=len(kept), kept_share=len(kept) / len(samples), note=note)
     except Unsupported as error:
         result.update(status="unsupported", note=one_line(error))
+    except TooSlow as error:
+        result.update(status="too_slow", note=one_line(error))
     except BadTiming as error:
         result.update(status="refused", note=one_line(error))
     except (RuntimeError, MemoryError, NotImplementedError, AttributeError, ValueError, TypeError) as error:

@@ -29,8 +29,8 @@ class Table:
     """``<family>.csv`` with ``key columns + RESULT_COLUMNS``, and ``<family>.raw.jsonl.gz`` with every sample.
 
     Opening repairs what a kill left behind: a last CSV line without its newline and a raw member without its end are
-    cut off. ``done`` holds the ``case`` column of every complete row; inconclusive ones are not done, and may be written
-    again: the last row of a case counts.
+    cut off. ``done`` holds the ``case`` column of every complete row; inconclusive and too slow ones are not done, and
+    may be written again: the last row of a case counts.
     """
 
     def __init__(self, folder: Path, family: str, key_columns: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ class Table:
             with self.path.open("r+b") as file:
                 file.truncate(len(whole.encode("utf-8")))
         last = {row["case"]: row["status"] for row in csv.DictReader(io.StringIO(whole)) if row["case"]}
-        self.done = {case for case, status in last.items() if status != "inconclusive"}
+        self.done = {case for case, status in last.items() if status not in ("inconclusive", "too_slow")}
         if self.raw_path.exists():
             with self.raw_path.open("r+b") as file:
                 file.truncate(whole_members(file.read()))
