@@ -8,19 +8,20 @@ from typing import ClassVar, final
 from simulator.acceptance import expected_accepted, relaxed
 from simulator.ops import Matmul, Shape, Tokens
 from simulator.overheads import occurs
-from simulator.program import DecodePlan, Decoder, Draft, Extra, Program, edit, total_layers
+from simulator.program import DecodePlan, Decoder, Draft, Extra, Program, split, total_layers
 from simulator.quantity import Numeric, ceil, maximum, where
 from simulator.spec.source import SpecError
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
-UNNAMED = 4  # an unnamed separate drafter has a quarter of the target's layers
+UNNAMED = {"self": 3, "separate": 4}  # the drafter has one in so many of the target's layers, where it is not said
 
 
 @final
 @dataclass(frozen=True)
 class Speculative(AbstractTechnique):
     """drafter: a model's name; `head` (one layer of the target's width that shares its embedding and head); `self` or
-    `self:N` (the target's first N layers on the target's own cache; a third of them if not said); `separate` (unnamed)."""
+    `self:N` (the target's first N layers on the target's own cache; a third of them if not said); `separate` or `separate:N` (a
+    decoder of its own of the target's widths and N layers; a quarter of the target's if not said)."""
 
     about: ClassVar[About] = About(
         title="Speculative decoding",
@@ -38,7 +39,7 @@ class Speculative(AbstractTechnique):
         },
     )
 
-    drafter: str = parameter("head", "model name, head, self, self:N or separate", kind="text")
+    drafter: str = parameter("head", "model name, head, self, self:N, separate or separate:N", kind="text")
     gamma: Numeric = parameter(10.0, "tokens drafted per cycle (depth of a tree)", unit="tokens", low=0.0, high=256.0)
     alpha: Numeric = parameter(0.79, "chance that a draft is accepted after those before it", unit="fraction", low=0.0, high=1.0)
     accepted: Numeric = parameter(-1.0, "accepted drafts per cycle, where measured (-1: from alpha)", unit="tokens", low=-1.0)
@@ -54,7 +55,7 @@ class Speculative(AbstractTechnique):
         if not occurs(self.gamma):
             return program
         plan, draft = self._drafted(program, context)
-        notes = (f"speculative: the unnamed drafter is taken to have 1/{UNNAMED} of the target's layers",)
+        notes = (f"speculative: the unnamed drafter is taken to have 1/{UNNAMED['separate']} of the target's layers",)
         notes = notes if self.drafter == "separate" else ()
         program = replace(program, decode=plan, assumptions=program.assumptions + notes)
         if not draft.own_cache:
@@ -74,7 +75,7 @@ class Speculative(AbstractTechnique):
 
     @property
     def _named(self) -> bool:
-        return self.drafter not in ("head", "separate") and self.drafter.partition(":")[0] != "self"
+        return self.drafter.partition(":")[0] not in ("head", *UNNAMED)
 
     def _drafted(self, program: Program, context: Context) -> tuple[DecodePlan, Draft]:
         tau = where(self.accepted < 0.0, expected_accepted(relaxed(self.alpha, self.relax), self.gamma), self.accepted)
@@ -100,16 +101,14 @@ class Speculative(AbstractTechnique):
             return context.rebuild(context.load(self.drafter), 1.0).decoder
         kind, _, count = self.drafter.partition(":")
         depth = total_layers(target.layers)
-        if kind == "self":
-            layers = int(count) if count.isdigit() else max(depth // 3, 1) if not count else 0
-            if not 1 <= layers < depth:
-                raise SpecError(f"techniques.speculative.drafter: {self.drafter!r} is not accepted; self:1 to self:{depth - 1}")
-            parts = edit(target.layers, lambda layer: layer, 0, layers)
-            return replace(target, layers=tuple(layer for layer in parts if layer.index < layers))
         plain = context.rebuild(context.model, 1.0).decoder
-        if kind == "separate":
-            parts = edit(plain.layers, lambda layer: layer, 0, max(depth // UNNAMED, 1))
-            return replace(plain, layers=tuple(layer for layer in parts if layer.index < max(depth // UNNAMED, 1)))
+        if kind != "head":
+            layers = int(count) if count.isdigit() else max(depth // UNNAMED[kind], 1) if not count else 0
+            if not 1 <= layers < depth:
+                raise SpecError(f"techniques.speculative.drafter: {self.drafter!r} is not accepted; {kind}:1 to {kind}:{depth - 1}")
+            whole = target if kind == "self" else plain
+            parts = split(whole.layers, layers)
+            return replace(whole, layers=tuple(layer for layer in parts if layer.index < layers))
         first = replace(plain.layers[0], count=1)
         fuse = Matmul("fuse", plain.hidden, 2.0 * plain.hidden)  # the target's last hidden state beside the embedding (EAGLE)
         layer = replace(first, prefill=(fuse, *first.prefill), decode=(fuse, *first.decode))
