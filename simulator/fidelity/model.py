@@ -11,6 +11,7 @@ The quantiles are fitted together by the interval score (Gneiting and Raftery, J
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,10 +62,21 @@ def load_spread(path: Path = PARAMETERS) -> float:
 
 
 def losses(pool: Pool, family: str, task: str, kept: Numeric, scale: float = 1.0) -> tuple[Numeric, Numeric, Numeric]:
-    """Loss of log-accuracy at the 10th, 50th and 90th percentile. `scale` multiplies all three."""
+    """Loss of log-accuracy at the 10th, 50th and 90th percentile. `scale` multiplies all three.
+
+    The edges lie sqrt(1 + 1/n) as far out (in the logarithm) for a family of n papers: a paper not seen differs from the
+    family as papers do, and the family itself is known from n of them only.
+    """
     shared = scale * exp(pool.families.get(family, 0.0) + pool.tasks[task])
     term = shared * maximum(-log(maximum(kept, 1e-12)), 0.0) ** pool.power
-    return pool.theta_10 * term, pool.theta_50 * term, pool.theta_90 * term
+    papers = pool.entries.get(family, 0)
+    stretch = math.sqrt(1.0 + 1.0 / (papers if papers > 1 else sum(pool.entries.values())))
+    middle = pool.theta_50 * term
+    return (
+        middle * (pool.theta_10 / pool.theta_50) ** stretch,
+        middle,
+        middle * (pool.theta_90 / pool.theta_50) ** stretch,
+    )
 
 
 def band(
