@@ -15,11 +15,11 @@ _CODECS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "BMP": "
 def picture_size(file: str) -> tuple[int, int, str]:
     """Width and height [pixel] as displayed (EXIF orientation honoured), and the codec.
 
-    The file is also checked: PNG by its checksums, JPEG by a decode at one eighth of the scale, others by a decode.
+    The file is also decoded once, to notice what is cut off (JPEG at one eighth of the scale, which is quick).
     Raises SpecError, one line, for what is missing, no picture, truncated or absurdly large.
     """
     path = _existing(file, "image")
-    from PIL import Image as pillow
+    import PIL.Image
     from PIL import ImageFile, UnidentifiedImageError
 
     strict = ImageFile.LOAD_TRUNCATED_IMAGES
@@ -27,19 +27,16 @@ def picture_size(file: str) -> tuple[int, int, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ImageFile.LOAD_TRUNCATED_IMAGES = False
-            with pillow.open(path) as picture:
+            with PIL.Image.open(path) as picture:
                 width, height = picture.size
                 codec = _CODECS.get(picture.format or "", "other")
                 turned = picture.getexif().get(_ORIENTATION, 1) in _TURNED
-                if codec == "png":
-                    picture.verify()
-                else:
-                    picture.draft("L", (max(width // 8, 1), max(height // 8, 1)))
-                    picture.load()
+                picture.draft("L", (max(width // 8, 1), max(height // 8, 1)))
+                picture.load()
     except UnidentifiedImageError:
         raise SpecError(f"image {file!r}: not a picture that Pillow can read; give WIDTHxHEIGHT instead") from None
-    except pillow.DecompressionBombError:
-        limit = 2 * (pillow.MAX_IMAGE_PIXELS or 0)
+    except PIL.Image.DecompressionBombError:
+        limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
         raise SpecError(f"image {file!r}: more than {limit} pixels; give WIDTHxHEIGHT instead") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -87,11 +84,15 @@ def _duration(ticks: int | None, base: object, container: int | None, frames: in
     return (container or 0) / 1e6
 
 
-def _existing(file: str, what: str) -> Path:
-    path = Path(file)
+def is_file(name: str) -> bool:
+    """Whether there is a file of that name; False for what cannot be a name."""
     try:
-        if not path.is_file():
-            raise SpecError(f"{what} {file!r}: no such file")
+        return Path(name).is_file()
     except (OSError, ValueError):
-        raise SpecError(f"{what} {file!r}: not a usable file name") from None
-    return path
+        return False
+
+
+def _existing(file: str, what: str) -> Path:
+    if not is_file(file):
+        raise SpecError(f"{what} {file[:80]!r}: no such file")
+    return Path(file)

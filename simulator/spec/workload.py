@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, final
 
 from pydantic import Field, model_validator
 
 from simulator.quantity import Numeric
-from simulator.spec.media import picture_size, video_size
+from simulator.spec.media import is_file, picture_size, video_size
 from simulator.spec.source import Spec, SpecError
 
 MAX_SIDE = 100_000
@@ -168,19 +167,19 @@ def parse_video(text: str) -> Video:
 
 def _sides(text: str, what: str, lengths: Sequence[int], accepted: str) -> list[int] | None:
     """The whole numbers of `AxBxC`; None where `text` is a file."""
-    if not _NUMBERS.fullmatch(text.strip()) or Path(text).is_file():
-        if Path(text).is_file():
-            return None
+    if is_file(text):
+        return None
+    if not _NUMBERS.fullmatch(text.strip()):
         raise SpecError(f"{what} {_short(text)}: no such file; accepted: {accepted}")
     parts = re.split("[xX×]", text.strip())
     if len(parts) not in lengths or any("." in part for part in parts):
         raise SpecError(f"{what} {_short(text)}: accepted: {accepted}, whole numbers")
-    sides = [int(part) for part in parts]
+    sides = [int(part) if len(part) < 12 else MAX_TOKENS * 10 for part in parts]
     if len(sides) == 3 and not 1 <= sides[0] <= MAX_FRAMES:
         raise SpecError(f"{what} {_short(text)}: the first number must lie in 1..{MAX_FRAMES}")
-    for side in sides[-2:]:
+    for part, side in zip(parts[-2:], sides[-2:], strict=True):
         if not 1 <= side <= MAX_SIDE:
-            raise SpecError(f"{what} {_short(text)}: a side of {_short(str(side))} pixels; accepted: 1..{MAX_SIDE}")
+            raise SpecError(f"{what} {_short(text)}: a side of {_short(part)} pixels; accepted: 1..{MAX_SIDE}")
     return sides
 
 

@@ -77,12 +77,13 @@ def nearest_ratio(low: int, high: int, tile: float, width: Numeric, height: Nume
     """Index into `tile_grids(low, high)` of the grid whose aspect ratio is nearest (InternVL's rule): walking through them,
     a nearer one replaces, and an equally near one does if the picture has more than half of its pixels."""
     ratio, area, half = width / height, width * height, 0.5 * tile * tile
-    if isinstance(ratio, np.ndarray):
-        return _nearest_ratios(low, high, half, ratio, np.broadcast_to(area, ratio.shape))
-    ratios, members, _, _ = _by_ratio(low, high)
-    above = bisect_left(ratios, ratio)
-    below, above = max(above - 1, 0), min(above, len(ratios) - 1)
-    gap = abs(ratio - ratios[below]) - abs(ratio - ratios[above])
+    if isinstance(ratio, np.ndarray) or isinstance(area, np.ndarray):
+        ratios, areas = np.broadcast_arrays(ratio, area)
+        return _nearest_ratios(low, high, half, ratios, areas)
+    known, members, _, _ = _by_ratio(low, high)
+    above = bisect_left(known, ratio)
+    below, above = max(above - 1, 0), min(above, len(known) - 1)
+    gap = abs(ratio - known[below]) - abs(ratio - known[above])
     if gap == 0.0 and below != above:
         return float(_walk(low, high, half, ratio, area))
     return float(_largest(members[below if gap < 0.0 else above], half, area))
