@@ -40,12 +40,14 @@ def residuals(samples: Samples, form: str, values: tuple[float, ...], chip: Chip
     return np.log(seconds / np.maximum(found.total, floor))
 
 
-def estimate(samples: Samples, form: str, chip: Chip, where: Array | None = None) -> Estimated:
+def estimate(
+    samples: Samples, form: str, chip: Chip, where: Array | None = None, fewest: int = FEWEST_ROWS
+) -> Estimated:
     """Fit the form to the rows at `where`; deterministic."""
     c, seconds = columns_of(samples, where)
     names = PARAMETERS[form]
-    if len(seconds) < FEWEST_ROWS:
-        raise ValueError(f"{samples.device}/{samples.name}: {len(seconds)} rows are too few; at least {FEWEST_ROWS} are needed")
+    if len(seconds) < fewest:
+        raise ValueError(f"{samples.device}/{samples.name}: {len(seconds)} rows are too few; at least {fewest} are needed")
     if len(seconds) > MOST_ROWS:
         pick = np.sort(np.random.default_rng(0).choice(len(seconds), MOST_ROWS, replace=False))
         c, seconds = {key: value[pick] for key, value in c.items()}, seconds[pick]

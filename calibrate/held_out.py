@@ -121,7 +121,7 @@ def bands_of(e: Array, where: Array) -> Bands:
 def ratio_of(rows: pd.DataFrame, column: str, samples: Samples) -> float:
     """80 % log half-width of the ratio of two neighbouring shapes of a group: their residuals largely cancel."""
     key = {"gemm": ["n", "k"], "grouped_gemm": ["hidden", "inter", "topk", "experts"]}.get(samples.family, ["group"])
-    size = {"gemm": "m", "grouped_gemm": "tokens", "stream": "bytes", "collective": "wire"}.get(samples.family, "context")
+    size = {"gemm": "m", "grouped_gemm": "tokens", "stream": "bytes", "collective": "wire", "whole_encoder": "flops"}.get(samples.family, "context")
     others = [name for name in ("batch", "devices") if name in rows.columns]
     ordered = rows.sort_values(["seed", *key, *others, size])
     same = (ordered[["seed", *key, *others]] == ordered[["seed", *key, *others]].shift()).all(axis=1)

@@ -61,7 +61,7 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "p": Prior(1.3, 0.4, 1.0, 8.0),
         **_CACHE,
         "cta": Prior(1e-6, 1.2, 1e-9, 1e-3),
-        "fill": Prior(0.1, 1.5, 1e-3, 20.0),
+        "wave": Prior(0.3, 1.0, 1e-3, 1.0),
         "longest": Prior(0.6, 0.7, 0.02, 4.0),
     },
     "encoder": {
@@ -85,12 +85,17 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "packed": Prior(0.2, 1.2, 1e-3, 30.0),
         "splits": Prior(64.0, 1.0, 1.0, 1000.0),
     },
-    "stream": {"t0": Prior(2.5e-6, 1.5, 1e-8, 1e-2), "em": Prior(0.6, 0.8, 0.005, 10.0)},
+    "stream": {
+        "t0": Prior(2.5e-6, 1.5, 1e-8, 1e-2),
+        "em": Prior(0.6, 0.8, 0.005, 1.0),
+        "p": Prior(1.3, 0.4, 1.0, 8.0),
+        **_CACHE,
+    },
     "collective": {
         "a": Prior(8e-6, 1.2, 1e-8, 1e-2),
         "b": Prior(0.8, 0.5, 0.005, 1.2),
         "q": Prior(1.5, 0.6, 0.6, 8.0),
-        "hop": Prior(5e-7, 1.5, 1e-10, 1e-3),
+        "hop": Prior(1e-9, 0.3, 1e-11, 1e-3),
     },
     "roofline": {
         "t0": Prior(1e-5, 1.2, 1e-8, 1e-2),
@@ -99,10 +104,12 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "p": Prior(2.0, 0.5, 1.0, 8.0),
     },
 }
+# Activations of a whole network are counted per module, not per kernel: fusing moves fewer, and the chip may boost.
+PRIORS["whole_step"] = PRIORS["roofline"] | {"em": Prior(0.8, 1.0, 0.02, 20.0), "t0": Prior(1e-3, 1.5, 1e-7, 1.0)}
 AXES: dict[str, tuple[str, ...]] = {
     "gemm": ("m", "n", "k"),
     "encoder_attention": ("query", "sequences"),
-    "prefill_attention": ("query", "sequences"),
+    "prefill_attention": ("query", "sequences", "shared"),
     "decode_attention": ("context", "pairs", "shared"),
 }
 
@@ -117,6 +124,7 @@ def form_of(family: str, op: str, format: str) -> str:
         "prefill_attention": "prefill",
         "decode_attention": "decode",
         "mla_decode": "roofline",
+        "whole_encoder": "whole_step",
         "stream": "stream",
         "collective": "collective",
     }[family]
@@ -149,7 +157,7 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
         return run(chip, values, peak, flops, moved, c["m"], c["n"], c["k"], 1.0, c["footprint"]), floor
     if family == "grouped_gemm":
         return _experts(values, c, chip, peak), floor
-    if family == "mla_decode":
+    if family in ("mla_decode", "whole_encoder"):
         return forms.roofline(chip, values, peak, flops, moved), floor
     if family == "decode_attention":
         args = (c["batch"] * c["query"], c["heads"], c["kv_heads"], c["context"], moved)
@@ -164,6 +172,8 @@ def work(family: str, c: Columns) -> tuple[Array, Array]:
         element = c["bits"] / 8.0
         moved = (c["n"] * c["k"] + c["m"] * c["k"]) * element + 2.0 * c["m"] * c["n"]
         return 2.0 * c["m"] * c["n"] * c["k"], moved
+    if family == "whole_encoder":
+        return c["flops"], c["bytes"]
     if family == "grouped_gemm":
         rows = c["tokens"] * c["topk"]
         touched = np.minimum(c["experts"], rows)

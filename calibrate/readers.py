@@ -6,6 +6,7 @@ unsaid (units, copies cycled through, what a message size counts) is said here, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def read_all(folder: Path) -> list[Samples]:
     if not folder.is_dir():
         raise FileNotFoundError(f"measured: {str(folder)!r} is no folder; give one that holds measured tables")
     found: list[Samples] = []
-    for reader in (read_aiconfigurator, read_vidur, read_infersim, read_llmcompass):
+    for reader in (read_aiconfigurator, read_vidur, read_infersim, read_llmcompass, read_timm):
         found.extend(reader(folder))
     if not found:
         raise ValueError(f"measured: {folder} holds no table that is known (aiconfigurator, vidur, infersim, llmcompass)")
@@ -153,7 +154,9 @@ def _collective(
     devices = rows["num_gpus"]
     wire = share * rows["message_size"] * element * (devices - 1.0) / devices
     rows = rows.assign(wire=wire, devices=devices, group=rows["message_size"].astype(str))
-    yield Samples(device, op, "collective", "bf16", framework, version, "", checked(rows, "collective", "ms", origin), origin)
+    for count, part in rows.groupby("devices"):
+        clean = checked(part, "collective", "ms", origin)
+        yield Samples(device, op, "collective", "bf16", framework, version, f"devices={count}", clean, origin)
 
 
 def _aic_quantise(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:
@@ -163,12 +166,11 @@ def _aic_quantise(frame: pd.DataFrame, device: str, framework: str, version: str
     yield Samples(device, "quantise", "stream", "bf16", framework, version, "", checked(rows, "stream", "ms", origin), origin)
 
 
-VIDUR_STREAMS = {  # kernel -> (op, elements moved per row as a function of the model's widths)
+VIDUR_STREAMS = {  # kernel -> op; the embedding look-up is left out: its shards read what nobody recorded
     "input_layernorm": "norm",
     "mlp_act": "activation",
     "attn_rope": "rope",
     "add": "add",
-    "emb": "embedding",
 }
 
 
@@ -224,7 +226,6 @@ def _vidur_streams(frame: pd.DataFrame, device: str, origin: str) -> Iterator[Sa
         "activation": gate * frame["n_expanded_embd"] / tp,
         "rope": 2.0 * heads * size,
         "add": 3.0 * frame["n_embd"],
-        "embedding": 2.0 * frame["n_embd"] / tp,
     }
     for kernel, op in VIDUR_STREAMS.items():
         rows = pd.DataFrame(
@@ -277,3 +278,37 @@ def read_llmcompass(folder: Path) -> Iterator[Samples]:
         clean = checked(rows, "gemm", "ms", path.name)
         origin = f"PrincetonUniversity/LLMCompass 2e015fd2, {path.name}"
         yield Samples(device, "gemm", "gemm", "bf16", "llmcompass", "2025.10", "", clean, origin)
+
+
+TIMM_FILE = re.compile(r"benchmark-infer-amp-(nchw|nhwc)-pt(\d)(\d+)-cu\d+-(?:rtx)?(\d+)(-dynamo)?\.csv\.gz")
+VITS = re.compile(r"^(vit|deit3?|beit(v2)?|eva(02)?|aimv2|flexivit)_(?!.*(relpos|_r\d*_|_r26|_r50|_so150m2|distilled))")
+
+
+def read_timm(folder: Path) -> Iterator[Samples]:
+    """Whole image encoders of huggingface/pytorch-image-models (Apache-2.0): milliseconds per batch, fp16 autocast.
+
+    FLOPs: 2 x gmacs per image. Bytes: every activation is written and read once in fp16, and the weights are read.
+    """
+    for path in sorted((folder / "timm").glob("*.csv.gz")):
+        match = TIMM_FILE.fullmatch(path.name)
+        if match is None:
+            continue
+        layout, major, minor, card, compiled = match.groups()
+        frame = pd.read_csv(path)
+        rows = frame[frame["model"].str.match(VITS) & (frame["infer_gmacs"] > 0.0) & (frame["infer_macts"] > 0.0)]
+        counted = len(rows)
+        if layout != "nchw" or len(rows) < FEWEST:
+            continue
+        rows = rows.dropna(subset=["infer_step_time", "infer_batch_size", "param_count"])
+        batch = rows["infer_batch_size"]
+        rows = rows.assign(
+            latency=rows["infer_step_time"],
+            flops=2e9 * rows["infer_gmacs"] * batch,
+            bytes=4e6 * rows["infer_macts"] * batch + 2e6 * rows["param_count"],
+            group=rows["model"].str.split("_").str[:2].str.join("_"),
+        )
+        version = f"{major}.{minor}" if major == "1" else f"{major}.{minor[:1]}.{minor[1:]}"
+        clean = checked(rows, "whole_encoder", "ms", path.name)
+        origin = f"huggingface/pytorch-image-models aa4b5850, {path.name}"
+        mode = "mode=compiled" if compiled else "mode=eager"
+        yield Samples(f"rtx-{card}", "whole_encoder", "whole_encoder", "bf16", "timm", version, mode, clean, origin, dropped={"no time": counted - len(rows)})

@@ -16,6 +16,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "prefill_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits"),
     "decode_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits"),
     "mla_decode": ("batch", "heads", "context"),
+    "whole_encoder": ("flops", "bytes"),
     "stream": ("bytes",),
     "collective": ("wire", "devices"),
 }

@@ -13,8 +13,8 @@ from scipy.optimize import minimize
 from calibrate.problems import Array
 
 LARGEST = 0.7  # [log] a correction beyond a factor of two is not believed
-MOST_CELLS = 900
-FAST, SLOW = 0.4, 3.0  # [octaves]
+MOST_CELLS = 1100
+FAST, SLOW, FAR = 0.4, 3.0, 12.0  # [octaves]
 
 
 def _decay(a: Array, b: Array, length: float) -> Array:
@@ -81,29 +81,30 @@ def general_grid(points: Array, e: Array, knots: tuple[Array, ...]) -> Array:
     if len(y) > MOST_CELLS:
         pick = np.sort(rng.choice(len(y), MOST_CELLS, replace=False))
         x, y, count = x[pick], y[pick], count[pick]
-    some = np.sort(rng.choice(len(y), min(len(y), 350), replace=False))
+    some = np.sort(rng.choice(len(y), min(len(y), 300), replace=False))
     scale = max(float(np.std(y)), 1e-3)
     axes = points.shape[1]
 
-    def covariance(p: Array, a: Array, b: Array) -> Array:
-        near = np.ones((len(a), len(b)))
-        far = np.ones((len(a), len(b)))
-        for i in range(axes):
-            near = near * _decay(a[:, i], b[:, i], float(np.exp(p[i])))
-            far = far * _decay(a[:, i], b[:, i], 12.0)
-        return np.exp(2.0 * p[axes]) * near + np.exp(2.0 * p[axes + 1]) * far
+    def distances(a: Array, b: Array) -> tuple[Array, Array]:
+        apart = np.abs(a[:, None, :] - b[None, :, :])
+        return apart, np.exp(-apart.sum(axis=2) / FAR)
+
+    def covariance(p: Array, apart: Array, far: Array) -> Array:
+        return np.exp(2.0 * p[axes] - apart @ np.exp(-p[:axes])) + np.exp(2.0 * p[axes + 1]) * far
 
     start = np.array([*([np.log(2.0)] * axes), np.log(0.7 * scale), np.log(0.5 * scale), np.log(0.4 * scale)])
 
+    few = distances(x[some], x[some])
+
     def cost(p: Array) -> float:
-        matrix = covariance(p, x[some], x[some]) + np.diag(np.exp(2.0 * p[-1]) / np.sqrt(count[some]) + 1e-8)
+        matrix = covariance(p, *few) + np.diag(np.exp(2.0 * p[-1]) / np.sqrt(count[some]) + 1e-8)
         return _likelihood(matrix, y[some, None]) + 0.5 * float(np.sum((p - start) ** 2))
 
-    p = minimize(cost, start, method="Nelder-Mead", options={"maxfev": 150}).x
-    matrix = covariance(p, x, x) + np.diag(np.exp(2.0 * p[-1]) / np.sqrt(count) + 1e-8)
+    p = minimize(cost, start, method="Nelder-Mead", options={"maxfev": 120}).x
+    matrix = covariance(p, *distances(x, x)) + np.diag(np.exp(2.0 * p[-1]) / np.sqrt(count) + 1e-8)
     solved = cho_solve(cho_factor(matrix, lower=True), y)
     mesh = np.stack([item.ravel() for item in np.meshgrid(*knots, indexing="ij")], axis=1)
-    grid = (covariance(p, mesh, x) @ solved).reshape([len(item) for item in knots])
+    grid = (covariance(p, *distances(mesh, x)) @ solved).reshape([len(item) for item in knots])
     return np.clip(grid, -LARGEST, LARGEST)
 
 

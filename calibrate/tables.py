@@ -76,8 +76,8 @@ def _at(samples: Samples, columns: Columns, mesh: list[Array]) -> Columns:
         context, pairs, shared = mesh
         shape = {"batch": pairs, "heads": shared, "kv_heads": one, "query": one, "context": context}
     else:
-        query, sequences = mesh
-        shape = {"batch": one, "heads": sequences, "kv_heads": sequences, "query": query, "context": query}
+        query, sequences, shared = (*mesh, one)[:3]
+        shape = {"batch": one, "heads": sequences, "kv_heads": sequences / shared, "query": query, "context": query}
     return {**shape, "head_dim": size, "kv_bits": bits}
 
 

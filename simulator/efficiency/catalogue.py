@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from simulator.spec.hardware import Chip
 
 FORMATS = ("bf16", "fp32", "tf32", "fp8", "fp8_block", "int8", "fp4", "int4")
 FAMILY = {"fp16": "bf16", "nvfp4": "fp4", "vector": "bf16"}
+LIKE = {"int8": "fp8", "fp4": "fp8", "fp8_block": "fp8", "tf32": "bf16", "fp32": "bf16", "int4": "bf16", "fp8": "bf16"}
+UNLIKE = 0.15  # log half-width added when a format borrows the fit of another
 VECTOR = tuple(op for op, (form, _) in FORMS.items() if form in ("stream", "collective"))
 
 Choice = Mapping[tuple[str, str], tuple[Fit, ...]]
@@ -37,6 +40,7 @@ def figures_of(chip: Chip) -> dict[str, float]:
         "l2_bandwidth": nominal(chip.l2_bandwidth),
         "sms": nominal(chip.sms),
         "density": peak / nominal(chip.tdp_w),
+        "linked": 0.0 if chip.scale_up is None else 1.0,
     }
 
 
@@ -44,7 +48,8 @@ def choices(chip: Chip, engine: str, version: str | None = None, folder: Path | 
     """(op, format) -> the fits that time it, one per variant. `alone`: ignore the device's own fits (leave-one-out)."""
     figures = figures_of(chip)
     key = tuple(sorted(figures.items()))
-    return _choices(chip.name, chip.architecture, key, engine, version, folder, alone)
+    runs_as = tuple(sorted((name, chip.runs_as.get(name, name)) for name in FORMATS if name not in chip.peak))
+    return _choices(chip.name, chip.architecture, key, runs_as, engine, version, folder, alone)
 
 
 @lru_cache(maxsize=256)
@@ -52,6 +57,7 @@ def _choices(
     device: str,
     architecture: str,
     figures: tuple[tuple[str, float], ...],
+    runs_as: tuple[tuple[str, str], ...],
     engine: str,
     version: str | None,
     folder: Path | None,
@@ -60,10 +66,15 @@ def _choices(
     frameworks = frameworks_of(engine)
     own = () if alone else fits_of(device, folder)
     others = {name: fits_of(name, folder) for name in fitted_devices(folder) if name != device}
+    executed = dict(runs_as)
     table: dict[tuple[str, str], tuple[Fit, ...]] = {}
     for op in FORMS:
         for format in ("bf16",) if op in VECTOR else FORMATS:
-            table[op, format] = _settle(op, format, own, others, device, architecture, dict(figures), frameworks, version)
+            base = "fp8" if format == "fp8_block" else format
+            real = FAMILY.get(executed.get(base, base), executed.get(base, base))
+            wanted = format if real == base else real
+            if wanted in FORMATS:
+                table[op, format] = _settle(op, wanted, own, others, device, architecture, dict(figures), frameworks, version)
     return table
 
 
@@ -84,11 +95,18 @@ def _settle(
     lenders: dict[str, list[Fit]] = {}
     for fits in others.values():
         for fit in choose(fits, op, format, frameworks, version):
-            if fit.figures.get("sms", 0.0) > 0.0:
+            if fit.form != "collective" or fit.figures["linked"] == figures["linked"]:
                 lenders.setdefault(fit.variant, []).append(fit)
     if lenders:
         return tuple(transferred(lenders[key], device, architecture, figures) for key in sorted(lenders))
-    if format in ("fp8", "fp8_block", "int8", "fp4", "int4", "tf32", "fp32") and op != "gemm":
-        base = _settle(op, "bf16", own, others, device, architecture, figures, frameworks, version)
-        return base
+    if format in LIKE:
+        base = _settle(op, LIKE[format], own, others, device, architecture, figures, frameworks, version)
+        return tuple(_borrowed(fit, format) for fit in base)
     return (default_fit(op, format),)
+
+
+def _borrowed(fit: Fit, format: str) -> Fit:
+    """A fit of another format of the same kernels: wider, and no longer called a measurement of this one."""
+    source = fit.source if fit.source == "default" else "transferred"
+    error = (fit.error**2 + (UNLIKE / 1.6) ** 2) ** 0.5
+    return replace(fit, id=f"{fit.id}~{format}", source=source, bands=fit.bands.widened(UNLIKE), error=error, median=error)

@@ -27,12 +27,13 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "gemm": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave"),
     "gemm_quantised": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave", "eq", "row"),
     "grouped_gemm": ("t0", "ec", "em", "p", "group"),
-    "prefill": ("t0", "ec", "em", "p", *_MEMORY, "cta", "fill", "longest"),
+    "prefill": ("t0", "ec", "em", "p", *_MEMORY, "cta", "wave", "longest"),
     "encoder": ("t0", "ec", "em", "p", *_MEMORY, "cta", "pad", "wave"),
     "decode": ("t0", "em", "p", *_MEMORY, "cta", "block", "combine", "packed", "splits"),
-    "stream": ("t0", "em"),
+    "stream": ("t0", "em", "p", *_MEMORY),
     "collective": ("a", "b", "q", "hop"),
     "roofline": ("t0", "ec", "em", "p"),
+    "whole_step": ("t0", "ec", "em", "p"),
 }
 TILE = 128.0  # query rows of one attention CTA; rows and columns of a middling GEMM tile
 BLOCK = 128.0  # keys a decode CTA reads at a time
@@ -132,15 +133,17 @@ def prefill(
 ) -> Terms:
     """Causal attention: t0 + smooth-max(multiply, move).
 
-    multiply: F / (ec P) (1 + 128 fill / keys) or the longest CTA (the last rows see twice the mean of the keys) if few
-    CTAs are in flight, plus `cta` seconds per wave. The operands were just written, so what fits the cache is there.
+    multiply: waves of mean CTAs (128 query rows of one head) at ec P, between the fractional and the whole number of
+    waves by the exponent `wave`, or the longest CTA (the last rows see twice the mean of the keys, at `longest` of that)
+    when few are in flight; `cta` seconds per wave on top. The operands were just written: what fits the cache is there.
     """
-    t0, ec, em, p, share, el2, cta, fill, longest = v
+    t0, ec, em, p, share, el2, cta, wave, longest = v
     sequences = batch * heads
-    tiles = sequences * ceil(query / TILE)
-    one = 2.0 * TILE * flops / (sequences * query)
-    work = smooth_maximum(flops * (1.0 + TILE * fill / query), longest * one * chip.sms, 4.0) / (ec * peak)
-    compute = work + cta * maximum(tiles / chip.sms, 1.0)
+    filled = sequences * ceil(query / TILE) / chip.sms
+    waves = maximum(filled, 1.0) ** (1.0 - wave) * ceil(filled) ** wave
+    one = TILE * flops / (sequences * query)
+    work = smooth_maximum(one * waves * minimum(filled, 1.0), longest * 2.0 * one, 4.0)
+    compute = work * chip.sms / (ec * peak) + cta * maximum(filled, 1.0)
     memory = move(chip, bytes, em, share, el2, bytes)
     return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
 
@@ -189,10 +192,10 @@ def decode(
 
 
 def stream(chip: Chip, v: Values, bytes: Numeric) -> Terms:
-    """t0 + bytes / (em BW)."""
-    t0, em = v
-    memory = bytes / (em * chip.bandwidth)
-    return Terms(t0 + memory, 0.0 * memory, memory, t0)
+    """smooth-max(t0, move): small passes cost a launch, the operands of middling ones were just written to the cache."""
+    t0, em, p, share, el2 = v
+    memory = move(chip, bytes, em, share, el2, bytes)
+    return Terms(smooth_maximum(memory, t0, p), 0.0 * memory, memory, t0)
 
 
 def collective(v: Values, wire: Numeric, bandwidth: Numeric, devices: Numeric) -> Terms:

@@ -112,10 +112,7 @@ def kernel_seconds(
         time = kernels.elementwise(chip, kind, shape["bytes"])
         floor = np.maximum(shape["bytes"] - chip.l2_bytes, 0.0) / chip.bandwidth
         return _result(time, floor, kernels.validated_error(kind))
-    time = kernels.all_reduce(chip, shape["bytes"], shape["devices"])
-    link = chip.scale_up or chip.pcie
-    share = 2.0 * (shape["devices"] - 1.0) / shape["devices"]
-    return _result(time, share * shape["bytes"] / link.bandwidth, kernels.validated_error("all_reduce"))
+    return _all_reduce(kernels, chip, shape["bytes"], shape["devices"])
 
 
 def _positive(name: str, value: ArrayLike) -> Array:
@@ -160,6 +157,22 @@ def _gemm(kernels: Kernels, chip: Chip, format: str, shape: dict[str, Array], cy
     return _result(time, physical(chip, rate(chip, format), flops, moved), kernels.validated_error("gemm", format))
 
 
+def _all_reduce(kernels: Kernels, chip: Chip, bytes: Array, devices: Array) -> KernelSeconds:
+    link = chip.scale_up or chip.pcie
+    floor = 2.0 * (devices - 1.0) / devices * bytes / link.bandwidth
+    parts = [np.empty(bytes.shape) for _ in range(3)]
+    last: Time | None = None
+    for count in np.unique(devices):
+        at = devices == count
+        last = kernels.all_reduce(chip, bytes[at], float(count))
+        for part, value in zip(parts, (last.expected, last.low, last.high), strict=True):
+            part[at] = value
+    if last is None:
+        raise ValueError("bytes: nothing was given; at least one number is accepted")
+    time = Time(parts[0], parts[1], parts[2], 0.0, 0.0, 0.0, last.fit, last.source)
+    return _result(time, floor, kernels.validated_error("all_reduce"))
+
+
 def _attention(
     kernels: Kernels, chip: Chip, op: str, format: str, shape: dict[str, Array], bits: Array, cycle: Array
 ) -> KernelSeconds:
@@ -187,7 +200,8 @@ def _attention(
             last = kernels.prefill_attention(chip, format, *args)
         for part, value in zip(parts, (last.expected, last.low, last.high), strict=True):
             part[at] = value
-    assert last is not None
+    if last is None:
+        raise ValueError(f"{op}: nothing was given; at least one shape is accepted")
     time = Time(parts[0], parts[1], parts[2], 0.0, 0.0, 0.0, last.fit, last.source)
     return _result(time, floor, kernels.validated_error(op, format))
 

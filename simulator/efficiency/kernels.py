@@ -148,7 +148,7 @@ class Kernels:
         fit = _nearest(self.fits["prefill_attention", FAMILY.get(format, format)], head_dim)
         terms = forms.prefill(chip, fit.values, peak, flops, bytes, batch, heads, query)
         table = fit.table
-        return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads))
+        return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads, heads / kv_heads))
 
     def decode_attention(
         self,
@@ -213,7 +213,7 @@ class Kernels:
         if self.pure:
             seconds = wire / link.bandwidth
             return Time(seconds, 0.0, 0.0, 0.0 * seconds, seconds, 0.0, "ideal", "default")
-        fit = self.fits[op, "bf16"][0]
+        fit = _nearest(self.fits[op, "bf16"], devices)
         terms = forms.collective(fit.values, wire, link.bandwidth, devices)
         return timed(fit, terms, wire / link.bandwidth)
 
@@ -257,11 +257,11 @@ def _pure(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Time:
     return Time(maximum(compute, memory), 0.0, 0.0, compute, memory, 0.0, "ideal", "default")
 
 
-def _nearest(fits: tuple[Fit, ...], head_dim: Numeric) -> Fit:
-    """The fit whose head size is nearest; head sizes are structural, so a number."""
+def _nearest(fits: tuple[Fit, ...], wanted: Numeric) -> Fit:
+    """The fit whose head size, or number of devices, is nearest; these are structural, so a number."""
     if len(fits) == 1:
         return fits[0]
-    size = log(float(head_dim))
+    size = log(float(wanted))
     return min(fits, key=lambda fit: abs(log(float(fit.variant.rpartition("=")[2] or "128")) - size))
 
 

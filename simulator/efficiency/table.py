@@ -56,12 +56,12 @@ class Table:
             (i, u), (j, v) = places
             a, b = self.nested[i], self.nested[i + 1]
             return weight * ((1.0 - u) * ((1.0 - v) * a[j] + v * a[j + 1]) + u * ((1.0 - v) * b[j] + v * b[j + 1]))
-        (i, u), (j, v), (l, w) = places
+        (i, u), (j, v), (h, w) = places
         total = 0.0
         for plane, s in ((self.nested[i], 1.0 - u), (self.nested[i + 1], u)):
             if s:
                 a, b = plane[j], plane[j + 1]
-                total += s * ((1.0 - v) * ((1.0 - w) * a[l] + w * a[l + 1]) + v * ((1.0 - w) * b[l] + w * b[l + 1]))
+                total += s * ((1.0 - v) * ((1.0 - w) * a[h] + w * a[h + 1]) + v * ((1.0 - w) * b[h] + w * b[h + 1]))
         return weight * total
 
     def _array(self, coordinates: Sequence[Numeric]) -> NDArray[np.float64]:

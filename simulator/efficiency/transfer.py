@@ -1,12 +1,14 @@
 """Devices nobody measured: efficiencies of related devices, carried over as fractions of the datasheet.
 
-An efficiency is a property of a kernel on an architecture, so relatives lend theirs: the nearest architectures, weighted.
-What the datasheet says about power is used too: a chip that has more multipliers per watt than the lender throttles
-more, one that has fewer throttles less (`POWER`). The band is that of leaving one device out, not that of the lender.
+An efficiency is a property of a kernel on an architecture, so relatives lend theirs: devices of the same architecture
+alone if there are any, else the nearest, weighted. Within an architecture the datasheet's power is used too: a chip with
+more multipliers per watt than the lender throttles more, one with fewer throttles less (`POWER`, a cautious exponent).
+The band is the lender's with the error of leaving a device out added.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import exp, log
 
@@ -14,36 +16,59 @@ from simulator.efficiency.bands import Bands
 from simulator.efficiency.fits import Fit
 from simulator.efficiency.forms import PARAMETERS
 
-# How near two architectures are, 0..1; symmetrical; not named: FAR.
+# How near two architectures are, 0..1, by how well one's parameters time the other's kernels; not named: FAR.
 NEAR: dict[frozenset[str], float] = {
-    frozenset(("hopper", "blackwell")): 0.5,
-    frozenset(("hopper", "ampere")): 0.25,
+    frozenset(("hopper", "blackwell")): 0.8,
+    frozenset(("ada", "blackwell")): 0.4,
+    frozenset(("ada", "hopper")): 0.35,
     frozenset(("ada", "ampere")): 0.35,
-    frozenset(("ada", "hopper")): 0.15,
-    frozenset(("ada", "blackwell-consumer")): 0.6,
-    frozenset(("ampere", "blackwell-consumer")): 0.3,
+    frozenset(("ampere", "hopper")): 0.3,
+    frozenset(("ampere", "blackwell")): 0.25,
+    frozenset(("ada", "blackwell-rtx")): 0.8,
+    frozenset(("hopper", "blackwell-rtx")): 0.3,
+    frozenset(("blackwell", "blackwell-rtx")): 0.3,
+    frozenset(("cdna2", "cdna3")): 0.6,
+    frozenset(("cdna2", "cdna4")): 0.5,
+    frozenset(("hopper", "cdna3")): 0.3,
+    frozenset(("hopper", "cdna4")): 0.3,
 }
-FAR = 0.05
-POWER = 0.35  # exponent of the multipliers-per-watt ratio
+FAMILY = {"blackwell-ultra": "blackwell"}  # the same kernels
+FAR = 0.1
+POWER = 0.35  # exponent of the multipliers-per-watt ratio, within one architecture
 CEILING = 0.95
-EXTRA = {True: 0.10, False: 0.22}  # log half-width added: same architecture or not
-RATES = {"ec": CEILING, "em": 0.97, "el2": 4.0, "eq": 4.0}
+EXTRA = {True: 0.10, False: 0.20}  # log half-width added: the same architecture or not
+RATES = {"ec": CEILING, "em": 0.97, "eq": 4.0}
+
+
+def family(architecture: str) -> str:
+    """Architectures that run the same kernels have one name."""
+    return FAMILY.get(architecture, architecture)
 
 
 def nearness(a: str, b: str) -> float:
     """1 for the same architecture, less for a relative."""
+    a, b = family(a), family(b)
     return 1.0 if a == b else NEAR.get(frozenset((a, b)), FAR)
 
 
-def transferred(lenders: list[Fit], device: str, architecture: str, figures: dict[str, float]) -> Fit:
+def memory_kind(figures: Mapping[str, float]) -> float:
+    """FLOP per byte of the datasheet: stacked and graphics memory make different chips of one architecture."""
+    return log(figures["peak"] / figures["bandwidth"])
+
+
+def transferred(lenders: list[Fit], device: str, architecture: str, figures: Mapping[str, float]) -> Fit:
     """One fit from several of the same op, format, variant and form: a weighted geometric mean of the parameters.
 
     Lenders of the same architecture lend alone. The table goes along where architecture and SM count agree: then the
     library picks the same kernels.
     """
-    relatives = [fit for fit in lenders if fit.architecture == architecture]
+    relatives = [fit for fit in lenders if family(fit.architecture) == family(architecture)]
     lenders = relatives or lenders
-    weights = [nearness(architecture, fit.architecture) ** 2 for fit in lenders]
+    here = memory_kind(figures)
+    weights = [
+        nearness(architecture, fit.architecture) ** 2 * exp(-abs(memory_kind(fit.figures) - here))
+        for fit in lenders
+    ]
     total = sum(weights)
     best = max(range(len(lenders)), key=lambda i: weights[i])
     head = lenders[best]
@@ -52,11 +77,11 @@ def transferred(lenders: list[Fit], device: str, architecture: str, figures: dic
         mean = 0.0
         for fit, weight in zip(lenders, weights, strict=True):
             value = max(fit.values[place], 1e-12)
-            if name == "ec" and "density" in figures and fit.figures.get("density"):
+            if name == "ec" and relatives:
                 value *= (fit.figures["density"] / figures["density"]) ** POWER
             mean += weight / total * log(value)
         values.append(min(exp(mean), RATES.get(name, 1e9)))
-    same = head.architecture == architecture
+    same = family(head.architecture) == family(architecture)
     bands = Bands(head.bands.low, head.bands.high).widened(EXTRA[same])
     error = (head.error**2 + (EXTRA[same] / 1.6) ** 2) ** 0.5
     return replace(
@@ -69,5 +94,5 @@ def transferred(lenders: list[Fit], device: str, architecture: str, figures: dic
         source="transferred",
         error=error,
         median=error,
-        table=head.table if same and head.figures.get("sms") == figures.get("sms") else None,
+        table=head.table if same and head.figures["sms"] == figures["sms"] else None,
     )

@@ -1,0 +1,130 @@
+"""``python -m calibrate validate``: every fit against shapes it has not seen, and what follows from it, as one report.
+
+Exit status 1 if a held-out error is worse than the fit file states by more than sampling allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import pandas as pd
+
+from calibrate.fit import FITTED, read_measured
+from calibrate.held_out import HeldOut, hold_out
+from calibrate.samples import Samples
+from calibrate.sections import by_size, learning_curve, parity, ratios, transfers
+from simulator.efficiency.bands import REGIONS
+from simulator.efficiency.fits import read_fit
+from simulator.spec.load_hardware import load_hardware
+
+REPORT = Path(__file__).parents[1] / "hardware_profiles" / "report.md"
+FRESH = (11, 12)  # seeds the fits were not made with
+SLACK = 1.35  # a held-out error may exceed the stated one by this factor: other groups are held out
+SLACK_FEW = 2.0  # with few groups one more or less is much
+
+
+@final
+@dataclass(frozen=True)
+class Verdict:
+    """One family: what the file states, what fresh seeds show."""
+
+    samples: Samples
+    held: HeldOut
+    stated: float
+    source: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.samples.device}/{self.samples.name}"
+
+    @property
+    def mape(self) -> float:
+        return float(self.held.error().mean())
+
+    @property
+    def exceeded(self) -> bool:
+        few = self.samples.rows["group"].nunique() < 25
+        return self.mape > self.stated * (SLACK_FEW if few else SLACK) + 0.01
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("--measured", type=Path, required=True, help="folder of measured tables")
+    parser.add_argument("--fitted", type=Path, default=FITTED, help="the fits to check (default: the shipped ones)")
+    parser.add_argument("--hardware", default="", help="profile the fits are for, when the tables are ours")
+    parser.add_argument("--only", default="", help="check only names that contain this text")
+    parser.add_argument("--report", type=Path, default=REPORT, help="where the report goes")
+    parser.add_argument("--plot", type=Path, default=None, help="also write a parity plot (HTML)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (the result does not depend on it)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check every fit there are rows for; write the report."""
+    found = [item for item in read_measured(args.measured, args.hardware) if args.only in f"{item.device}/{item.name}"]
+    jobs = [(item, args.fitted) for item in found if (args.fitted / item.device / f"{item.name}.yaml").is_file()]
+    if not jobs:
+        raise ValueError(f"fitted: {args.fitted} has no fit of these tables; run `python -m calibrate fit` first")
+    if args.jobs > 1:
+        with ProcessPoolExecutor(args.jobs) as pool:
+            verdicts = list(pool.map(_check, jobs))
+    else:
+        verdicts = [_check(job) for job in jobs]
+    bad = [item for item in verdicts if item.exceeded]
+    args.report.parent.mkdir(parents=True, exist_ok=True)
+    args.report.write_text(report(verdicts, args.fitted), encoding="utf-8")
+    if args.plot is not None:
+        parity({item.name: (item.held, item.samples) for item in verdicts}, args.plot)
+    for item in bad:
+        print(f"exceeded: {item.name}: held-out MAPE {item.mape:.1%}, the file states {item.stated:.1%}")
+    print(f"{len(verdicts)} fits checked, {len(bad)} worse than stated; {args.report}")
+    return 1 if bad else 0
+
+
+def _check(job: tuple[Samples, Path]) -> Verdict:
+    samples, fitted = job
+    fit = read_fit(fitted / samples.device / f"{samples.name}.yaml")
+    held = hold_out(samples, load_hardware(samples.device).chip, FRESH, tables=fit.table is not None)
+    return Verdict(samples, held, fit.error, fit.source)
+
+
+def report(verdicts: list[Verdict], fitted: Path) -> str:
+    """The report as Markdown."""
+    lines = [
+        "# Kernel fits: how wrong they are",
+        "",
+        "Written by `python -m calibrate validate --measured FOLDER`. Every error is on rows the parameters (and the table)",
+        "had not seen: 30 % of whole (n, k) pairs, head configurations or models are held out, on other seeds than the fit",
+        "files state theirs for. MAPE and median are of predicted over measured; bias is the median of their ratio less one;",
+        "coverage is the share of rows inside the 80 % band; width is upper over lower, less one.",
+        "",
+        "| fit | rows | parametric MAPE | shipped MAPE | median | bias | coverage | width | stated |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for item in sorted(verdicts, key=lambda v: v.name):
+        error, plain = item.held.error(), item.held.error("parametric")
+        bias = float(np.median(np.exp(-item.held.rows[item.held.best].to_numpy(np.float64)) - 1.0))
+        note = " **exceeded**" if item.exceeded else ""
+        lines.append(
+            f"| {item.name} | {len(item.samples.rows)} | {plain.mean():.1%} | {error.mean():.1%} | {np.median(error):.1%} | "
+            f"{bias:+.1%} | {item.held.coverage():.0%} | {item.held.width():.0%} | {item.stated:.1%}{note} |"
+        )
+    lines += ["", "## By region", "", "Share of the time that is fixed cost (`overhead`, `mixed`), else which roofline term leads.", ""]
+    lines += ["| fit | " + " | ".join(REGIONS) + " |", "|---|" + "---|" * len(REGIONS)]
+    for item in sorted(verdicts, key=lambda v: v.name):
+        error, where = item.held.error(), item.held.rows["region"].to_numpy(np.int64)
+        cells = [f"{error[where == i].mean():.1%} ({(where == i).sum()})" if (where == i).any() else "" for i in range(len(REGIONS))]
+        lines.append(f"| {item.name} | {' | '.join(cells)} |")
+    chosen = {item.name: (item.held, item.samples) for item in verdicts}
+    for section in (by_size(chosen), ratios(chosen), transfers(chosen, fitted), learning_curve(chosen)):
+        lines += ["", *section]
+    return "\n".join(lines) + "\n"
+
+
+def frame_of(verdicts: list[Verdict]) -> pd.DataFrame:
+    """The first table as data."""
+    return pd.DataFrame({"fit": [v.name for v in verdicts], "mape": [v.mape for v in verdicts], "stated": [v.stated for v in verdicts]})
