@@ -12,8 +12,9 @@ from simulator.quantity import Numeric
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 # name -> which side of the matrix is the pruned width
-FEED_FORWARD = {name: "n" for name in ("gate_up", "up", "expert_gate_up", "expert_up", "shared_gate_up", "shared_up")}
-FEED_FORWARD |= {name: "k" for name in ("down", "expert_down", "shared_down")}
+FEED_FORWARD = {name: "n" for name in ("gate_up", "up", "expert_gate_up", "expert_up", "shared_gate_up", "shared_up")} | {
+    name: "k" for name in ("down", "expert_down", "shared_down")
+}
 HEADS = {"qkv": "n", "q": "n", "kv": "n", "q_b": "n", "kv_b": "n", "o": "k", "absorb_q": "copies", "absorb_o": "copies"}
 
 
