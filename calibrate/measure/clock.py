@@ -130,7 +130,7 @@ class CpuClock(AbstractClock):
         self.left = torch.randn(224, 224, generator=generator)
         self.right = torch.randn(224, 224, generator=generator)
         size = 2**20
-        self.source = torch.randn(max(4, 2 * device.cache_bytes // (4 * size)) * size, generator=generator)
+        self.source = torch.randn(size, generator=generator).repeat(max(4, 2 * device.cache_bytes // (4 * size)))
         self.target = torch.empty(size)
         self.blocks = self.source.numel() // size
         self.turn = 0

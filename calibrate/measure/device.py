@@ -21,6 +21,7 @@ DTYPES: dict[str, torch.dtype] = {
 CPU_CACHE_GUESS = 32 * 2**20
 GPU_CACHE_GUESS = 64 * 2**20
 MOST_COPIES = 128
+DISTINCT = 2**22 + 4096  # random numbers drawn; the ring repeats them at other addresses
 
 
 def item_bytes(format: str) -> int:
@@ -59,11 +60,11 @@ class Device:
                 data = torch.randint(low, high, (count,), device=self.torch, dtype=dtype, generator=self.generator)
             else:
                 data = torch.empty(count, device=self.torch, dtype=dtype)
-                step = 2**24
-                for start in range(0, count, step):
-                    size = min(step, count - start)
-                    block = torch.randn(size, device=self.torch, generator=self.generator)
-                    data[start : start + size] = (block * 0.5).to(dtype)
+                block = torch.randn(min(count, DISTINCT), device=self.torch, generator=self.generator)
+                block = (block * 0.5).to(dtype)
+                for start in range(0, count, DISTINCT):
+                    size = min(DISTINCT, count - start)
+                    data[start : start + size] = block[:size]
             self.rings[dtype] = data
             self.positions[dtype] = 0
         return self.rings[dtype]

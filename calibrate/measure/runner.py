@@ -132,7 +132,8 @@ def run_plans(
     tries: dict[str, int] = {}
     postponed: dict[str, tuple[dict[str, object], list[Sample]]] = {}
     began = time.monotonic()
-    while time.monotonic() < deadline:
+    margin = 0.0
+    while time.monotonic() + margin < deadline:
         waiting = [family for family, queue in queues.items() if queue]
         if not waiting:
             break
@@ -142,6 +143,7 @@ def run_plans(
         started = time.monotonic()
         measured = measure_case(case, device, clock, chosen[family], deadline, postponed.get(case.identity, (0, ()))[1])
         spent[family] += time.monotonic() - started
+        margin = min(0.5 * (time.monotonic() - started), 0.1 * max(deadline - began, 0.0))
         if measured is None:
             queues[family].insert(0, case)
             break
