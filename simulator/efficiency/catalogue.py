@@ -12,13 +12,14 @@ import numpy as np
 from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit, fits_of, fitted_devices
 from simulator.efficiency.select import choose, frameworks_of
-from simulator.efficiency.transfer import transferred
+from simulator.efficiency.transfer import FAR, nearness, transferred
 from simulator.quantity import Numeric
 from simulator.spec.hardware import Chip
 
 FORMATS = ("bf16", "fp32", "tf32", "fp8", "fp8_block", "int8", "fp4", "int4")
 FAMILY = {"fp16": "bf16", "nvfp4": "fp4", "vector": "bf16"}
 LIKE = {"int8": "fp8", "fp4": "fp8", "fp8_block": "fp8", "tf32": "bf16", "fp32": "bf16", "int4": "bf16", "fp8": "bf16"}
+THIN = 100  # rows below which a fit is lent within its architecture only
 UNLIKE = 0.15  # log half-width added when a format borrows the fit of another
 VECTOR = tuple(op for op, (form, _) in FORMS.items() if form in ("stream", "collective"))
 
@@ -40,6 +41,7 @@ def figures_of(chip: Chip) -> dict[str, float]:
         "l2_bandwidth": nominal(chip.l2_bandwidth),
         "sms": nominal(chip.sms),
         "density": peak / nominal(chip.tdp_w),
+        "tensor": peak / nominal(chip.vector_flops),
         "linked": 0.0 if chip.scale_up is None else 1.0,
     }
 
@@ -95,7 +97,9 @@ def _settle(
     lenders: dict[str, list[Fit]] = {}
     for fits in others.values():
         for fit in choose(fits, op, format, frameworks, version):
-            if fit.form != "collective" or fit.figures["linked"] == figures["linked"]:
+            near = nearness(architecture, fit.architecture)
+            far = near <= FAR or (near < 1.0 and fit.rows < THIN and fit.form != "collective")
+            if not far and (fit.form != "collective" or fit.figures["linked"] == figures["linked"]):
                 lenders.setdefault(fit.variant, []).append(fit)
     if lenders:
         return tuple(transferred(lenders[key], device, architecture, figures) for key in sorted(lenders))

@@ -60,4 +60,5 @@ def default_fit(op: str, format: str) -> Fit:
         ratio=0.2,
         table=None,
         figures={},
+        rows=0,
     )

@@ -29,7 +29,7 @@ class Fit:
     variant: what else selects the kernel (`head_dim=72`, an element-wise kind, a number of devices), or "".
     values: the form's parameters in the order of `forms.PARAMETERS`. error, median: held-out mean and median absolute
     percentage error as fractions; ratio: 80 % log half-width of the ratio of two neighbouring shapes. figures: the
-    datasheet the efficiencies refer to.
+    datasheet the efficiencies refer to. rows: how many measurements it rests on.
     """
 
     id: str
@@ -49,6 +49,7 @@ class Fit:
     ratio: float
     table: Table | None
     figures: Mapping[str, float]
+    rows: int
 
 
 def read_fit(path: Path) -> Fit:
@@ -78,6 +79,7 @@ def read_fit(path: Path) -> Fit:
             ratio=float(raw["held_out"]["ratio"]),
             table=_read_table(raw.get("table")),
             figures={key: float(value) for key, value in raw["figures"].items()},
+            rows=int(raw["rows"]["count"]),
         )
     except (KeyError, TypeError) as error:
         raise SpecError(f"{path.name}: field {error} is missing or malformed; write it with `calibrate fit`") from error

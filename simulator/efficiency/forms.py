@@ -12,7 +12,11 @@ they are combined and their numbers are fitted here, see `hardware_profiles/repo
 
 from __future__ import annotations
 
+from math import ceil as whole
+from math import inf
 from typing import NamedTuple
+
+from numpy import ndarray
 
 from simulator.quantity import Numeric, ceil, clip, maximum, minimum, smooth_maximum
 from simulator.spec.hardware import Chip
@@ -36,8 +40,15 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "whole_step": ("t0", "ec", "em", "p"),
 }
 TILE = 128.0  # query rows of one attention CTA; rows and columns of a middling GEMM tile
+COLD = inf  # the footprint of a forward pass: everything else was touched in between
 BLOCK = 128.0  # keys a decode CTA reads at a time
-TILES = ((128.0, 256.0, 1.0), (128.0, 128.0, 0.95), (64.0, 128.0, 0.8), (64.0, 64.0, 0.65))  # rows, columns, efficiency
+# Rows, columns and work of a wave of GEMM tiles: smaller tiles multiply at 0.95, 0.8 and 0.65 of the largest's rate.
+TILES = (
+    (128.0, 256.0, 128.0 * 256.0),
+    (128.0, 128.0, 128.0 * 128.0 / 0.95),
+    (64.0, 128.0, 64.0 * 128.0 / 0.8),
+    (64.0, 64.0, 64.0 * 64.0 / 0.65),
+)
 
 
 class Terms(NamedTuple):
@@ -56,6 +67,8 @@ def move(chip: Chip, bytes: Numeric, em: float, share: float, el2: float, footpr
     none when it is much larger. The cache is never slower than the memory.
     """
     cold = bytes / (em * chip.bandwidth)
+    if footprint is COLD:
+        return cold
     ratio = minimum(footprint / (share * chip.l2_bytes), 1e9)
     ratio = ratio * ratio
     return cold - (cold - minimum(bytes / (el2 * chip.l2_bandwidth), cold)) / (1.0 + ratio * ratio)
@@ -63,12 +76,17 @@ def move(chip: Chip, bytes: Numeric, em: float, share: float, el2: float, footpr
 
 def quantisation(m: Numeric, n: Numeric, sms: Numeric) -> Numeric:
     """Work of whole waves of whole tiles over the work asked for, by the best of a few tile shapes; at most 64."""
-    best: Numeric = 64.0
-    area = m * n
-    for rows, columns, efficiency in TILES:
-        waves = ceil(ceil(m / rows) * ceil(n / columns) / sms)
-        best = minimum(best, waves * (rows * columns / efficiency) * sms / area)
-    return best
+    if isinstance(m, ndarray) or isinstance(n, ndarray) or isinstance(sms, ndarray):
+        best: Numeric = 1e30
+        for rows, columns, work in TILES:
+            best = minimum(best, ceil(ceil(m / rows) * ceil(n / columns) / sms) * work)
+        return minimum(best * sms / (m * n), 64.0)
+    least = 1e30
+    for rows, columns, work in TILES:
+        cost = whole(whole(m / rows) * whole(n / columns) / sms) * work
+        if cost < least:
+            least = cost
+    return min(least * sms / (m * n), 64.0)
 
 
 def gemm(
@@ -93,7 +111,7 @@ def gemm(
     compute = flops / (ec * peak) * (1.0 + 64.0 * fill / k) * quantisation(m, n * copies, chip.sms) ** wave
     memory = move(chip, bytes, em, share, el2, footprint)
     tiles = ceil(m / TILE) * ceil(n / TILE) * copies
-    longest = cta * k / 1024.0 / clip(chip.sms / tiles, 1.0, maximum(k / (1024.0 * split), 1.0))
+    longest = cta * k / 1024.0 / maximum(minimum(chip.sms / tiles, k / (1024.0 * split)), 1.0)
     return Terms(t0 + smooth_maximum(smooth_maximum(compute, memory, p), longest, 3.0), compute, memory, t0)
 
 

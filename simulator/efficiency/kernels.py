@@ -7,7 +7,7 @@ fit was made on (a counterfactual bandwidth): efficiencies stay with the device'
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log
+from math import log
 from pathlib import Path
 from typing import final
 
@@ -29,6 +29,9 @@ def physical(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Numer
 
 def rate(chip: Chip, format: str) -> Numeric:
     """Peak FLOP/s of the format a multiplication really runs in."""
+    found = chip.peak.get(format)
+    if found is not None:
+        return found
     name = {"fp8_block": "fp8", "nvfp4": "fp4"}.get(format, format)
     return chip.vector_flops if name == "vector" else chip.peak[chip.executed_format(name)]
 
@@ -61,7 +64,7 @@ class Kernels:
         weight_bits: Numeric = 16.0,
         flops: Numeric = 0.0,
         bytes: Numeric = 0.0,
-        footprint: Numeric = inf,
+        footprint: Numeric = forms.COLD,
     ) -> Time:
         """`copies` products m x k times k x n. flops and bytes are totals, as really multiplied and moved."""
         peak = rate(chip, format)
@@ -162,7 +165,7 @@ class Kernels:
         context: Numeric,
         flops: Numeric,
         bytes: Numeric,
-        footprint: Numeric = inf,
+        footprint: Numeric = forms.COLD,
     ) -> Time:
         """A few queries per sequence against a long context; bytes as stored, so a quantised cache passes fewer."""
         peak = rate(chip, format)

@@ -7,6 +7,7 @@ function of the shape only, it leaves the response to hardware figures monotone.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.quantity import Numeric, exp, log2
+from simulator.quantity import Numeric
 
 FADE = 1.5
 
@@ -33,36 +34,36 @@ class Table:
 
     def factor(self, *coordinates: Numeric) -> Numeric:
         """Multiplier of the parametric time at these figures (in the order of `axes`)."""
-        if any(isinstance(item, np.ndarray) for item in coordinates):
-            return self._array(coordinates)
-        return exp(self._scalar([log2(item) if item > 0.0 else -10.0 for item in coordinates]))
+        for item in coordinates:
+            if isinstance(item, np.ndarray):
+                return self._array(coordinates)
+        return self._plain(coordinates)
 
-    def _scalar(self, points: Sequence[Any]) -> float:
-        weight = 1.0
-        places: list[tuple[int, float]] = []
-        for x, knots in zip(points, self.knots, strict=True):
-            if x <= knots[0]:
-                weight *= max(0.0, 1.0 - (knots[0] - x) / FADE)
-                places.append((0, 0.0))
-            elif x >= knots[-1]:
-                weight *= max(0.0, 1.0 - (x - knots[-1]) / FADE)
-                places.append((len(knots) - 2, 1.0))
-            else:
-                i = bisect_right(knots, x) - 1
-                places.append((i, (x - knots[i]) / (knots[i + 1] - knots[i])))
-        if weight == 0.0:
-            return 0.0
-        if len(places) == 2:
-            (i, u), (j, v) = places
+    def _plain(self, coordinates: Sequence[Any]) -> float:
+        """Numbers only: the same interpolation without NumPy, ten times faster."""
+        i, u, weight = _place(coordinates[0], self.knots[0])
+        j, v, inside = _place(coordinates[1], self.knots[1])
+        weight *= inside
+        if len(coordinates) == 2:
+            if weight == 0.0:
+                return 1.0
             a, b = self.nested[i], self.nested[i + 1]
-            return weight * ((1.0 - u) * ((1.0 - v) * a[j] + v * a[j + 1]) + u * ((1.0 - v) * b[j] + v * b[j + 1]))
-        (i, u), (j, v), (h, w) = places
-        total = 0.0
-        for plane, s in ((self.nested[i], 1.0 - u), (self.nested[i + 1], u)):
-            if s:
-                a, b = plane[j], plane[j + 1]
-                total += s * ((1.0 - v) * ((1.0 - w) * a[h] + w * a[h + 1]) + v * ((1.0 - w) * b[h] + w * b[h + 1]))
-        return weight * total
+            low, high = a[j] + v * (a[j + 1] - a[j]), b[j] + v * (b[j + 1] - b[j])
+            return math.exp(weight * (low + u * (high - low)))
+        h, w, inside = _place(coordinates[2], self.knots[2])
+        weight *= inside
+        if weight == 0.0:
+            return 1.0
+        plane = self.nested[i]
+        a, b = plane[j], plane[j + 1]
+        near, far = a[h] + w * (a[h + 1] - a[h]), b[h] + w * (b[h + 1] - b[h])
+        low = near + v * (far - near)
+        if u == 0.0:
+            return math.exp(weight * low)
+        plane = self.nested[i + 1]
+        a, b = plane[j], plane[j + 1]
+        near, far = a[h] + w * (a[h + 1] - a[h]), b[h] + w * (b[h + 1] - b[h])
+        return math.exp(weight * (low + u * (near + v * (far - near) - low)))
 
     def _array(self, coordinates: Sequence[Numeric]) -> NDArray[np.float64]:
         points = np.broadcast_arrays(*[np.log2(np.maximum(item, 1e-3)) for item in coordinates])
@@ -83,6 +84,18 @@ class Table:
                 share = share * (u if bit else 1.0 - u)
             total = total + share * self.values[tuple(i + bit for bit, (i, _) in zip(corner, places, strict=True))]
         return np.exp(weight * total)
+
+
+def _place(value: float, knots: tuple[float, ...]) -> tuple[int, float, float]:
+    """Cell, place within it (0..1) and how much the table counts (1 inside its hull, fading outside)."""
+    x = math.log2(value) if value > 1e-3 else -10.0
+    if x <= knots[0]:
+        return 0, 0.0, max(0.0, 1.0 - (knots[0] - x) / FADE)
+    last = len(knots) - 1
+    if x >= knots[last]:
+        return last - 1, 1.0, max(0.0, 1.0 - (x - knots[last]) / FADE)
+    i = bisect_right(knots, x) - 1
+    return i, (x - knots[i]) / (knots[i + 1] - knots[i]), 1.0
 
 
 def table_of(axes: Sequence[str], knots: Sequence[Sequence[float]], values: NDArray[np.float64]) -> Table:

@@ -29,11 +29,11 @@ NEAR: dict[frozenset[str], float] = {
     frozenset(("blackwell", "blackwell-rtx")): 0.3,
     frozenset(("cdna2", "cdna3")): 0.6,
     frozenset(("cdna2", "cdna4")): 0.5,
-    frozenset(("hopper", "cdna3")): 0.3,
-    frozenset(("hopper", "cdna4")): 0.3,
+    frozenset(("ampere", "turing")): 0.5,
+    frozenset(("ampere", "volta")): 0.5,
 }
 FAMILY = {"blackwell-ultra": "blackwell"}  # the same kernels
-FAR = 0.1
+FAR = 0.1  # too far to lend alone
 POWER = 0.35  # exponent of the multipliers-per-watt ratio, within one architecture
 CEILING = 0.95
 EXTRA = {True: 0.10, False: 0.20}  # log half-width added: the same architecture or not
@@ -51,9 +51,9 @@ def nearness(a: str, b: str) -> float:
     return 1.0 if a == b else NEAR.get(frozenset((a, b)), FAR)
 
 
-def memory_kind(figures: Mapping[str, float]) -> float:
-    """FLOP per byte of the datasheet: stacked and graphics memory make different chips of one architecture."""
-    return log(figures["peak"] / figures["bandwidth"])
+def silicon(figures: Mapping[str, float]) -> float:
+    """log of tensor over vector rate: compute and graphics chips of one architecture differ fourfold."""
+    return log(figures["tensor"])
 
 
 def transferred(lenders: list[Fit], device: str, architecture: str, figures: Mapping[str, float]) -> Fit:
@@ -64,11 +64,8 @@ def transferred(lenders: list[Fit], device: str, architecture: str, figures: Map
     """
     relatives = [fit for fit in lenders if family(fit.architecture) == family(architecture)]
     lenders = relatives or lenders
-    here = memory_kind(figures)
-    weights = [
-        nearness(architecture, fit.architecture) ** 2 * exp(-abs(memory_kind(fit.figures) - here))
-        for fit in lenders
-    ]
+    here = silicon(figures)
+    weights = [nearness(architecture, fit.architecture) ** 2 * exp(-2.0 * abs(silicon(fit.figures) - here)) for fit in lenders]
     total = sum(weights)
     best = max(range(len(lenders)), key=lambda i: weights[i])
     head = lenders[best]
