@@ -1,0 +1,1 @@
+"""Specs to programs: encoder, projector, language model, and the pictures they see."""

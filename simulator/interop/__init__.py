@@ -1,0 +1,1 @@
+"""Other people's files: configurations, processors, traces, launch commands."""

@@ -7,15 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from simulator.interop.hf import projector as bridge
 from simulator.interop.hf.fields import TRANSFORMERS, Fields
 from simulator.interop.hf.other import OTHERS
 from simulator.interop.hf.text import FAMILIES, language
+from simulator.interop.hf.translate import translated
 from simulator.interop.hf.vision import TOWERS, vision
 from simulator.interop.processor_defaults import preprocessing_for
 from simulator.spec.model import LanguageModel, Lvlm, Projector
+from simulator.spec.preprocessing import Preprocessing
 from simulator.spec.source import Source, SpecError
-from simulator.spec.validated import nearest, validated
+from simulator.spec.validated import nearest, one_line, validated
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ WRAPPERS: dict[str, Wrapper] = {
     "llava_next": Wrapper("clip_vision_model", "llama", bridge.llava),
     "llava_onevision": Wrapper("siglip_vision_model", "qwen2", bridge.llava),
     "internvl": Wrapper("internvl_vision", "qwen2", bridge.internvl),
+    "mistral3": Wrapper("pixtral", "mistral", bridge.mistral3),
     "idefics3": Wrapper("idefics3_vision", "llama", bridge.idefics),
     "smolvlm": Wrapper("smolvlm_vision", "llama", bridge.idefics),
     "gemma3": Wrapper("siglip_vision_model", "gemma3_text", bridge.gemma, "images"),
@@ -76,7 +81,14 @@ ALIASES = {
 def supported() -> tuple[str, ...]:
     """Every `model_type` that can be imported."""
     return tuple(
-        sorted({*WRAPPERS, *OTHERS, *(name for name in FAMILIES if not name.endswith(("_text", "_text_model")))})
+        sorted(
+            {
+                "internvl_chat",
+                *WRAPPERS,
+                *OTHERS,
+                *(name for name in FAMILIES if not name.endswith(("_text", "_text_model"))),
+            }
+        )
     )
 
 
@@ -91,23 +103,32 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
     type = config.get("model_type")
     if not isinstance(type, str) or not type:
         raise SpecError("model_type is missing; it names the architecture in config.json")
+    config = translated(config)
+    type = str(config["model_type"])
     assumed: list[str] = []
     top = Fields(config, "", type, assumed)
     called = _called(config, name, type)
     source = Source(kind="spec", reference=f"config.json of {config.get('_name_or_path') or called}")
+    try:
+        parts = _parts(top, processor)
+    except ValidationError as error:
+        raise SpecError(one_line(error, Lvlm, f"config of {called}")) from None
+    data = {"name": called, "title": called, "sources": (source,), "assumptions": tuple(assumed), **parts}
+    return validated(Lvlm, data, f"config of {called}")
+
+
+def _parts(top: Fields, processor: dict[str, Any] | None) -> dict[str, Any]:
+    type = top.type
     if type in WRAPPERS and (top.has("vision_config") or not _is_text(type)):
-        parts = _with_vision(top, WRAPPERS[type], processor)
-    elif type in FAMILIES:
-        parts = {"language": language(top, top.flag("tie_word_embeddings", False))}
-    elif type in OTHERS:
-        parts = {"language": OTHERS[type](top)}
-    else:
+        return _with_vision(top, WRAPPERS[type], processor)
+    if type in FAMILIES:
+        return {"language": language(top, top.flag("tie_word_embeddings", False))}
+    if type not in OTHERS:
         close = nearest(type, supported())
         raise SpecError(
             f"model_type: {type!r} is not known; {'nearest' if close else 'known'}: {', '.join(close or supported())}"
         )
-    data = {"name": called, "title": called, "sources": (source,), "assumptions": tuple(assumed), **parts}
-    return validated(Lvlm, data, f"config of {called}")
+    return {"language": OTHERS[type](top)}
 
 
 def _is_text(type: str) -> bool:
@@ -128,18 +149,29 @@ def _with_vision(top: Fields, wrapper: Wrapper, processor: dict[str, Any] | None
     eyes = _part(top, "vision_config", wrapper.vision, tuple(TOWERS))
     text = _text(top, wrapper)
     decoder = language(text, _tied(top, text, wrapper), wrapper.bidirectional)
-    family = "kimi_k25" if top.type == "kimi_vl" else top.type
-    scheme, assumed = preprocessing_for(family, top.data, processor)
+    tower = vision(eyes)
     projector = wrapper.project(top, eyes, text)
     _meets(projector, decoder)
-    top.assumed.extend(f"preprocessing: {note}" for note in assumed)
+    scheme = _scheme(top, processor)
     return {
-        "vision": vision(eyes),
+        "vision": tower,
         "projector": projector,
         "language": decoder,
         "preprocessing": scheme,
         "excluded": wrapper.excluded,
     }
+
+
+def _scheme(top: Fields, processor: dict[str, Any] | None) -> Preprocessing:
+    """How pictures become crops; values that no scheme can be made of are refused."""
+    try:
+        scheme, assumed = preprocessing_for(top.type, top.data, processor)
+    except (SpecError, ValidationError):
+        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        raise SpecError(f"preprocessing: sizes in config.json or the processor's file make no sense: {error}") from None
+    top.assumed.extend(f"preprocessing: {note}" for note in assumed)
+    return scheme
 
 
 def _meets(projector: Projector, decoder: LanguageModel) -> None:

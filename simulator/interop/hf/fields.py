@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+from simulator.spec.model import MAX_LAYERS
 from simulator.spec.source import SpecError
 from simulator.spec.yaml import read_yaml
 
@@ -77,6 +78,10 @@ class Fields:
         value = self.value(field, otherwise)
         return 0 if value is None else self._whole(field, value, 0)
 
+    def layers(self, field: str) -> int:
+        """A number of layers."""
+        return self._whole(field, self.value(field), 1, MAX_LAYERS)
+
     def derived(self, field: str, rule: int, why: str) -> int:
         """A field that its class computes from others where it is left out."""
         if self.has(field):
@@ -134,12 +139,12 @@ class Fields:
             value = items[0]
         return self._whole(field, value, 1)
 
-    def _whole(self, field: str, value: Any, least: int) -> int:
+    def _whole(self, field: str, value: Any, least: int, most: int = LIMIT) -> int:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LIMIT:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise SpecError(
-                f"{self.name(field)}: {_short(value)} is not accepted: a whole number from {least} to {LIMIT:.0e}"
+                f"{self.name(field)}: {_short(value)} is not accepted: a whole number from {least} to {most:,}"
             )
         return value
 

@@ -38,7 +38,7 @@ def _uniform(fields: Fields, name: str, block: Block) -> LanguageModel:
         hidden=hidden,
         vocabulary=fields.size("vocab_size"),
         tied_embeddings=fields.flag("tie_word_embeddings", False),
-        stack=Stack(blocks={"full": block}, order=(f"{fields.size('num_hidden_layers')} full",)),
+        stack=Stack(blocks={"full": block}, order=(f"{fields.layers('num_hidden_layers')} full",)),
         final_norm_parameters=hidden,
         max_context=context,
     )
@@ -70,7 +70,7 @@ def _mamba(fields: Fields) -> LanguageModel:
         tied_embeddings=fields.flag("tie_word_embeddings"),
         stack=Stack(
             blocks={"scan": Block(attention=mixer, norms=1, norm_parameters=hidden)},
-            order=(f"{fields.size('num_hidden_layers')} scan",),
+            order=(f"{fields.layers('num_hidden_layers')} scan",),
         ),
         final_norm_parameters=hidden,
         max_context=fields.size("max_position_embeddings", 10**6),
@@ -118,7 +118,7 @@ def _qwen3_next(fields: Fields) -> LanguageModel:
         shared_gate=shared > 0,
     )
     every = fields.size("full_attention_interval", 4)
-    layers = fields.size("num_hidden_layers")
+    layers = fields.layers("num_hidden_layers")
     order = ["full" if (index + 1) % every == 0 else "linear" for index in range(layers)]
     blocks = {
         name: Block(attention=mixer, feed_forward=experts, norm_parameters=2 * hidden)

@@ -48,6 +48,18 @@ def llava(top: Fields, vision: Fields, text: Fields) -> Projector:
     return Projector(kind="mlp", steps=_mlp(hidden * layers, out, out, bias), other_parameters=newline)
 
 
+def mistral3(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """Norm, a matrix that joins patches, two layers."""
+    hidden, out, merge = vision.size("hidden_size"), text.size("hidden_size"), top.size("spatial_merge_size")
+    bias = top.flag("multimodal_projector_bias")
+    steps = (
+        norm(hidden, hidden, "patches"),
+        linear("merge", hidden * merge**2, hidden, False),
+        *_mlp(hidden, out, out, bias),
+    )
+    return Projector(kind="patch-merger", merge=merge, steps=steps)
+
+
 def internvl(top: Fields, vision: Fields, text: Fields) -> Projector:
     """Pixel shuffle, norm, two layers."""
     ratio = top.ratio("downsample_ratio")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from simulator.interop.hf.fields import Fields
-from simulator.spec.model import MAX_LAYERS, AttentionKind, AttentionSpec, Block, FeedForwardSpec, LanguageModel, Stack
+from simulator.spec.model import AttentionKind, AttentionSpec, Block, FeedForwardSpec, LanguageModel, Stack
 from simulator.spec.source import SpecError
 
 
@@ -46,7 +46,7 @@ FAMILIES: dict[str, Family] = {
     "phi": Family(gated=False, norms=1, norm=2, qkv_bias=True, o_bias=True, mlp_bias=True, head_bias=True),
     "phi3": Family(),
     "phi4_multimodal": Family(),
-    "glm4v_text": Family(qkv_bias=None, norms=4),
+    "glm4v_text": Family(qkv_bias=True, norms=4),
     "mllama_text_model": Family(),
     "llama4_text": Family(qkv_bias=None, o_bias=None, experts="num_local_experts"),
     "internlm2": Family(qkv_bias=None, o_bias=None),
@@ -59,9 +59,7 @@ def language(fields: Fields, tied: bool, bidirectional: Literal["none", "images"
     """The decoder that a text configuration describes. tied: whether lm_head is the embedding."""
     family = FAMILIES[fields.type]
     hidden = fields.size("hidden_size")
-    layers = fields.size("num_hidden_layers")
-    if layers > MAX_LAYERS:
-        raise SpecError(f"{fields.name('num_hidden_layers')}: {layers} is not accepted: at most {MAX_LAYERS}")
+    layers = fields.layers("num_hidden_layers")
     context = fields.size("max_position_embeddings")
     blocks: dict[str, Block] = {}
     order: list[str] = []

@@ -52,7 +52,7 @@ def _plain(fields: Fields, rope: bool = False) -> tuple[int, Stack]:
     mixer = _mixer(fields, hidden, fields.size("num_attention_heads"), qkv=True, out=True, rope=rope)
     mlp = FeedForwardSpec(width=fields.size("intermediate_size"), gated=False, bias=True)
     block = Block(attention=mixer, feed_forward=mlp, norm_parameters=4 * hidden)
-    return hidden, _uniform(block, fields.size("num_hidden_layers"))
+    return hidden, _uniform(block, fields.layers("num_hidden_layers"))
 
 
 def _clip(fields: Fields) -> VisionEncoder:
@@ -109,7 +109,7 @@ def _pixtral(fields: Fields) -> VisionEncoder:
         patch=fields.side("patch_size"),
         patch_kernel=fields.side("patch_size"),
         channels=fields.size("num_channels"),
-        stack=_uniform(block, fields.size("num_hidden_layers")),
+        stack=_uniform(block, fields.layers("num_hidden_layers")),
         stem_norm_parameters=hidden,
     )
 
@@ -139,7 +139,7 @@ def _internvl(fields: Fields) -> VisionEncoder:
         patch_bias=True,
         channels=fields.size("num_channels"),
         extra_rows=1,
-        stack=_uniform(block, fields.size("num_hidden_layers")),
+        stack=_uniform(block, fields.layers("num_hidden_layers")),
         final_norm_parameters=0 if fields.flag("use_mean_pooling", True) else 2 * hidden,
         other_parameters=hidden + positions + masks,
     )
@@ -150,7 +150,7 @@ def _qwen(fields: Fields) -> VisionEncoder:
     second = fields.type == "qwen2_5_vl_vision"
     hidden = fields.size("embed_dim" if first else "hidden_size")
     width = round(hidden * fields.ratio("mlp_ratio")) if first else fields.size("intermediate_size")
-    depth, patch = fields.size("depth"), fields.side("patch_size")
+    depth, patch = fields.layers("depth"), fields.side("patch_size")
     mlp = FeedForwardSpec(width=width, gated=second, bias=True)
     heads, norm = fields.size("num_heads"), (2 if second else 4) * hidden
     whole = Block(
@@ -195,7 +195,7 @@ def _glm(fields: Fields) -> VisionEncoder:
         patch_bias=True,
         channels=fields.size("in_channels"),
         temporal_patch=fields.size("temporal_patch_size"),
-        stack=_uniform(block, fields.size("depth")),
+        stack=_uniform(block, fields.layers("depth")),
         stem_norm_parameters=hidden,
         final_norm_parameters=hidden,
         other_parameters=hidden * grid_side(fields) ** 2,
@@ -244,7 +244,7 @@ def _mllama(fields: Fields) -> VisionEncoder:
     mlp = FeedForwardSpec(width=fields.size("intermediate_size"), gated=False, bias=True)
     local = Block(attention=mixer, feed_forward=mlp, norm_parameters=4 * hidden)
     gated = Block(attention=mixer, feed_forward=mlp, norm_parameters=4 * hidden, other_parameters=2)
-    order = ["local"] * fields.size("num_hidden_layers") + ["gated"] * fields.size("num_global_layers")
+    order = ["local"] * fields.layers("num_hidden_layers") + ["gated"] * fields.layers("num_global_layers")
     positions = 1 + rows * hidden + table * tiles * rows * hidden + 2 * (1 + table * tiles * hidden)
     return VisionEncoder(
         name="Llama-3.2 ViT",
