@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, final
 
+from pydantic import ValidationError
+
 from simulator.spec.preprocessing import (
     CanvasTiles,
     DynamicHd,
@@ -45,7 +47,12 @@ def preprocessing_for(
     if build is None:
         raise SpecError(f"model_type: no preprocessing known for {model_type!r}; known: {', '.join(sorted(_FAMILIES))}")
     given = _Given(config, processor or {})
-    return build(given), given.assumptions
+    try:
+        return build(given), given.assumptions
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SpecError(f"preprocessing of {model_type}: {field} = {first['input']!r}: {first['msg']}") from None
 
 
 @final
@@ -55,7 +62,10 @@ class _Given:
     def __init__(self, config: Mapping[str, Any], processor: Mapping[str, Any]) -> None:
         self.config = config
         self.processor = processor
-        self.vision: Mapping[str, Any] = config.get("vision_config") or {}
+        vision: Any = config.get("vision_config") or {}
+        if not isinstance(vision, Mapping):
+            raise SpecError(f"vision_config: {str(vision)[:60]!r} is not a mapping")
+        self.vision: Mapping[str, Any] = cast(Mapping[str, Any], vision)
         self.assumptions: list[str] = []
 
     def size(self, default: int, *keys: str, field: str = "size") -> int:
@@ -117,7 +127,10 @@ def _pinpoints(given: _Given) -> tuple[tuple[int, int], ...]:
     listed = given.processor.get("image_grid_pinpoints") or given.config.get("image_grid_pinpoints")
     if not listed:
         raise SpecError("image_grid_pinpoints: is missing; it lists the (height, width) canvases")
-    return tuple((int(height), int(width)) for height, width in listed)
+    try:
+        return tuple((int(height), int(width)) for height, width in listed)
+    except (TypeError, ValueError):
+        raise SpecError(f"image_grid_pinpoints: {str(listed)[:60]} is not a list of (height, width) pairs") from None
 
 
 def _llava_next(given: _Given) -> Preprocessing:
@@ -262,11 +275,11 @@ def _queries(given: _Given) -> Preprocessing:
 
 def _kimi(most: int, video: VideoSampling | None) -> Callable[[_Given], Preprocessing]:
     def build(given: _Given) -> Preprocessing:
-        merge = given.vision.get("merge_kernel_size") or [2, 2]
+        merge = given.encoder("merge_kernel_size", 2)
         name = "in_token_limit" if "in_token_limit" in given.processor else "max_patches"
         return PatchLimit(
             patch=given.encoder("patch_size", 14),
-            merge=int(merge[0]),
+            merge=merge,
             max_patches=given.number(name, most),
             video=video,
         )

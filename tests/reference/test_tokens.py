@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from simulator.build.pixels import sampled, visual_input
 from simulator.interop.processor_defaults import preprocessing_for
+from simulator.spec.load_model import load_model
 from simulator.spec.preprocessing import Preprocessing
 from simulator.spec.source import SpecError
 from simulator.spec.workload import Clip, Picture
@@ -75,6 +76,33 @@ def test_arrays_equal_scalars(case: dict[str, Any]) -> None:
     sizes = np.concatenate([np.array(case["pictures"]), rng.integers(40, 4000, (200, 2))]).astype(float)
     together = np.broadcast_to(np.asarray(tokens(scheme, sizes[:, 0], sizes[:, 1])), len(sizes))
     assert together.tolist() == [tokens(scheme, float(width), float(height)) for width, height in sizes]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "(" not in case["name"]], ids=lambda case: case["name"])
+def test_model_files_say_the_same(case: dict[str, Any]) -> None:
+    assert load_model(case["name"]).preprocessing == scheme_of(case)
+
+
+@pytest.mark.parametrize(
+    ("family", "config", "processor", "named"),
+    [
+        ("llava9", {}, {}, "model_type"),
+        ("llava_next", {"vision_config": {"patch_size": 14}}, {}, "image_grid_pinpoints"),
+        ("llava_next", {"image_grid_pinpoints": [336, 672]}, {}, "image_grid_pinpoints"),
+        ("llava", {"vision_config": {"patch_size": 0}}, {}, "vision_config.patch_size"),
+        ("llava", {"vision_config": 3}, {}, "vision_config"),
+        ("mllama", {}, {"size": {"height": "big"}}, "size"),
+        ("idefics3", {"scale_factor": 999}, {}, "tokens"),
+    ],
+)
+def test_bad_settings_are_named(family: str, config: dict[str, Any], processor: dict[str, Any], named: str) -> None:
+    with pytest.raises(SpecError, match=named):
+        preprocessing_for(family, config, processor)
+
+
+def test_defaults_are_listed_as_assumptions() -> None:
+    scheme, assumptions = preprocessing_for("qwen2_vl", {}, {})
+    assert scheme.kind == "native" and any("patch_size 14" in line for line in assumptions)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
