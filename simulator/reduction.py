@@ -14,7 +14,7 @@ from simulator.attention import Attention
 from simulator.ops import AbstractOp, Elementwise, Matmul, Shape, Tokens
 from simulator.overheads import acting_on, attention_of, reduces
 from simulator.program import Extra, Layer, Program, StageName, Tower, edit, split
-from simulator.quantity import Numeric, maximum, minimum, where
+from simulator.quantity import Numeric, floor, maximum, minimum, where
 from simulator.spec.source import SpecError
 
 
@@ -165,6 +165,20 @@ def bypass(layer: Layer, frozen: Numeric) -> Layer:
         else:
             ops.append(op)
     return replace(layer, prefill=tuple(ops))
+
+
+def chunk_pairs(attention: Attention, shape: Shape, size: Numeric) -> Numeric:
+    """(query, key) pairs per sequence and head within chunks of `size` tokens, pictures before text."""
+
+    def upto(n: Numeric) -> Numeric:
+        whole = floor(n / size)
+        rest = n - whole * size
+        return whole * size * (size + 1.0) / 2.0 + rest * (rest + 1.0) / 2.0
+
+    start = shape.cached.visual * attention.visible_visual + shape.cached.text * attention.visible_text
+    middle = start + shape.query.visual * attention.visible_visual
+    end = middle + shape.query.text * attention.visible_text
+    return attention.visual * (upto(middle) - upto(start)) + attention.text * (upto(end) - upto(middle))
 
 
 def thin_attention(

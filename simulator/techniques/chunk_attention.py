@@ -47,7 +47,7 @@ class ChunkAttention(AbstractTechnique):
 
     def _share(self, attention: Attention, shape: Shape) -> Numeric:
         dense = maximum(attention.pairs(shape), 1e-9)
-        local = replace(attention, mask="chunk", window=self.chunk).pairs(shape)
+        local = reduction.chunk_pairs(attention, shape, self.chunk)
         rows = shape.query.visual * attention.visual + shape.query.text * attention.text
         beyond = maximum(1.0 - self.chunk / maximum(shape.query.total + shape.cached.total, 1.0), 0.0)
         return minimum((local + self.history * rows * beyond) / dense, 1.0)

@@ -31,6 +31,7 @@ class EncoderMerge(AbstractTechnique):
         family="encoder_merge",
         entry="tome",
         axis="visual_tokens",
+        within=True,
         engines={"hf-eager": ("patch", "the authors' code of Token Merging patches the blocks of timm")},
     )
     layer: int = parameter(0, "first block that merges; negative: from the last", low=-512, high=511, kind="integer")

@@ -2,7 +2,7 @@
 
 A row sees one compressed token per `stride` earlier ones, `select` blocks of `block` tokens that the compressed scores point to,
 and the last `window` tokens. The same three branches are all that a decode step reads. Where they would exceed the dense
-pairs (short prompts) the dense pairs are taken.
+pairs (short prompts) the dense pairs are taken. Ranking happens inside the kernel and is not charged apart.
 """
 
 from __future__ import annotations
@@ -76,7 +76,6 @@ class NativeSparseAttention(AbstractTechnique):
             rows = cost.rows(on * 2.0 * heads, tokens / self.stride, "prefill")
             stored = (0.0 if layer.cache is None else layer.cache.bytes_per_token) * on * self.share * tokens / self.stride
             extras.append(Extra(f"{_NAME} compress", "prefill", op, rows, float(layer.count), memory_bytes=stored * layer.count))
-            extras.append(cost.topk(_NAME, "prefill", on, tokens * tokens / self.block * heads, float(layer.count)))
         return reduction.with_extras(replace(program, decoder=replace(program.decoder, layers=layers)), extras)
 
     def _decode(self, program: Program, layer: Layer) -> Layer:

@@ -73,8 +73,9 @@ class PostEncoderReduce(AbstractTechnique):
                 extras.append(cost.similarity(_NAME, "encode", batch, left, alive, wide))
             extras.append(cost.topk(_NAME, "encode", batch, alive))
             extras.append(cost.gather(_NAME, "encode", batch, alive * keep, wide))
-            merged = self.contextual / reduction.crop_tokens(program) * alive
-            extras.append(cost.similarity(f"{_NAME} merge", "encode", batch, merged, alive * (1.0 - keep), wide))
+            if cost.occurs(self.contextual):
+                merged = self.contextual / reduction.crop_tokens(program) * alive
+                extras.append(cost.similarity(f"{_NAME} merge", "encode", batch, merged, alive * (1.0 - keep), wide))
             if self.merge:
                 extras.append(cost.similarity(f"{_NAME} merge", "encode", batch, alive * keep, alive, wide))
                 extras.append(cost.sequential(f"{_NAME} merge", "encode", batch, alive * keep, alive, wide))

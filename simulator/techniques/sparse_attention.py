@@ -70,7 +70,7 @@ class SparseAttention(AbstractTechnique):
 
     def _share(self, attention: Attention, shape: Shape) -> Numeric:
         """The density, but at least every row's own block."""
-        own = replace(attention, mask="chunk", window=self.block).pairs(shape)
+        own = reduction.chunk_pairs(attention, shape, self.block)
         least = minimum(own / maximum(attention.pairs(shape), 1e-9), 1.0)
         return 1.0 - self.heads * (1.0 - maximum(self.density, least))
 

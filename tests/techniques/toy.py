@@ -24,11 +24,11 @@ from simulator.spec.source import Source
 from simulator.stage import Machine
 from simulator.technique import AbstractTechnique, Context, compose
 
-LAYERS, HIDDEN, BLOCKS = 8, 256, 6
+LAYERS, HIDDEN, BLOCKS = 32, 256, 24
 
 
 def model(kind: str = "mlp", attention: str = "full", experts: int = 0) -> Lvlm:
-    """A decoder of 8 layers over an encoder of 6 blocks with 144 patches, and an MLP or a resampler between."""
+    """A decoder of 32 layers over an encoder of 24 blocks with 144 patches, and an MLP or a resampler between."""
     mixer: dict[str, Any] = {"kind": "full", "heads": 8, "kv_heads": 2, "head_dim": 32}
     blocks: dict[str, Any] = {"full": {"attention": mixer, "feed_forward": {"width": 512}, "norm_parameters": 512}}
     order = [f"{LAYERS} full"]
