@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.bibliography import citation as citation
 from simulator.efficiency import kernel_seconds as kernel_seconds
 from simulator.presets import names as techniques
 from simulator.request import Estimate as Estimate
@@ -19,6 +20,7 @@ __all__ = [
     "Scenario",
     "Video",
     "Workload",
+    "citation",
     "estimate",
     "kernel_seconds",
     "load_hardware",

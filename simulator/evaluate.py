@@ -149,7 +149,9 @@ def decode(program: Program, total: Total) -> Numeric:
 
 
 def _draft(program: Program, draft: Draft, total: Total, cycles: Numeric, tokens: Numeric, per_cycle: Numeric) -> None:
-    prompt = Tokens(program.visual * draft.keep, program.text)
+    # Within a cycle each draft step finds the rows of those before it: (steps - 1) / 2 on average.
+    ahead = maximum(draft.steps - 1.0, 0.0) / 2.0 * draft.rows
+    prompt = Tokens(program.visual * draft.keep, program.text + ahead)
     _stack(program, draft.decoder, prompt, total, cycles * draft.steps, draft.rows, tokens, per_cycle)
 
 

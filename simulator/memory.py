@@ -19,8 +19,8 @@ from simulator.spec.hardware import Chip
 class Memory:
     """All [byte], of the fullest device and the whole batch, except kv_bytes_per_token (one token, all devices).
 
-    kv_bytes_written: at the end of prefill, before anything is dropped (the peak). kv_bytes_resident: what stays.
-    kv_bytes_read_per_step: by the first decode step. max_batch: equal requests admitted on their peak.
+    kv_bytes_written: by prefill, before windows slide and before anything is evicted. kv_bytes_resident: what stays when
+    prefill ends. kv_bytes_read_per_step: rows already there that the first decode step reads. max_batch: equal requests admitted on their peak.
     """
 
     weight_bytes: Numeric
@@ -78,10 +78,11 @@ def _within(cache: Cache, tokens: Numeric) -> Numeric:
 
 
 def kv_state(program: Program, decoder: Decoder, keep: Numeric = 1.0) -> tuple[Numeric, Numeric, Numeric, Numeric]:
-    """(written, resident, read by the first step, resident at the end of decoding) of one sequence on one device [byte]."""
+    """(written, resident, read by the first step, most at a time) of one sequence on one device [byte]."""
     written: Numeric = 0.0
     resident: Numeric = 0.0
     read: Numeric = 0.0
+    before_eviction: Numeric = 0.0
     final: Numeric = 0.0
     for layer in decoder.layers:
         cache = layer.cache
@@ -89,18 +90,20 @@ def kv_state(program: Program, decoder: Decoder, keep: Numeric = 1.0) -> tuple[N
             continue
         visual = program.visual * keep * layer.keep * cache.visual
         text = program.text * cache.text
-        before = _within(cache, visual * cache.written_visual + text)
-        after = _within(cache, visual * cache.resident_visual + text * cache.resident_text + cache.resident_extra)
-        grown = _within(cache, visual * cache.resident_visual + text * cache.resident_text + cache.resident_extra
-                        + (program.output - 1.0) * cache.text)  # fmt: skip
-        full = before * cache.full_bytes_per_token + cache.state_bytes
-        stays = _stored(cache, after)
-        written = written + layer.count * full
-        resident = resident + layer.count * stays * (1.0 - cache.off_device)
-        read = read + layer.count * layer.executed_decode * _stored(cache, after * cache.read) * cache.padding
-        final = final + layer.count * _stored(cache, grown) * (1.0 - cache.off_device)
+        prompt = visual * cache.written_visual + text
+        stays = visual * cache.resident_visual + text * cache.resident_text + cache.resident_extra
+        grown = stays + maximum(program.output - 1.0, 0.0) * cache.text
+        windowed = not isinstance(cache.window, float) or cache.window > 0.0
+        on_device = layer.count * (1.0 - cache.off_device)
+        written = written + layer.count * _stored(cache, prompt)
+        before_eviction = before_eviction + layer.count * _stored(cache, _within(cache, prompt))
+        resident = resident + on_device * _stored(cache, _within(cache, stays))
+        seen = minimum(stays * cache.read, maximum(cache.window - 1.0, 0.0)) if windowed else stays * cache.read
+        read = read + layer.count * layer.executed_decode * _stored(cache, seen) * cache.padding
+        final = final + on_device * _stored(cache, _within(cache, grown))
     share = 1.0 / decoder.pipeline
-    return written * share, resident * share, read * share, final * share
+    peak = maximum(before_eviction * program.prefill.peak_resident, final)
+    return written * share, resident * share, read * share, peak * share
 
 
 def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
@@ -110,7 +113,7 @@ def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
     weights = decoder_bytes(decoder)
     for tower in program.towers:
         weights = weights + tower_bytes(tower)
-    written, resident, read, final = kv_state(program, decoder)
+    written, resident, read, peak_kv = kv_state(program, decoder)
     drafted: Numeric = 0.0
     if draft is not None:
         weights = weights + (decoder_bytes(draft.decoder) if draft.own_weights else 0.0)
@@ -125,7 +128,7 @@ def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
         if layer.cache is not None and layer.cache.grows:
             per_token = per_token + layer.count * layer.cache.bytes_per_token * decoder.devices
     batch = program.batch
-    peak_kv = maximum(written * program.prefill.peak_resident, final) + drafted
+    peak_kv = peak_kv + drafted
     per_sequence, fixed = _activations(run, engine)
     active = maximum(per_sequence * batch + fixed, burst)
     capacity = chip.memory_bytes * engine.memory_share

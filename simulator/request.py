@@ -283,6 +283,7 @@ def estimate_case(case: Case, scenario: Scenario) -> Estimate:
         float(program.visual * layer.keep) for layer in program.decoder.layers for _ in range(layer.count)
     )
     assumptions, warnings = _notes(case, program, metrics)
+    fidelity, unknown = _evidence(_fidelity(case, assembly))
     bounds = {
         f"{name}_{side}": float(getattr(metrics, name) * factor)
         for name in ("ttft_s", "tpot_s", "latency_s")
@@ -303,10 +304,10 @@ def estimate_case(case: Case, scenario: Scenario) -> Estimate:
         memory=metrics.memory,
         energy_j=float(metrics.energy_j),
         cost_usd=float(metrics.cost_usd),
-        fidelity=_fidelity(case, assembly),
+        fidelity=fidelity,
         boundary_bytes={name: float(value) for name, value in program.boundary_bytes.items()},
         assumptions=assumptions,
-        warnings=warnings,
+        warnings=warnings + unknown,
         calibration=_calibration(case, metrics),
         **bounds,
     )
@@ -321,6 +322,13 @@ def _fidelity(case: Case, assembly: Assembly) -> Any:
         Use(name, item.about.family, float(kept), item.about.axis) for name, item, kept in assembly.uses if not item.about.lossless
     ]
     return retained(uses, case.model.name, task_class=case.task) if uses else None
+
+
+def _evidence(found: Any) -> tuple[Any, tuple[str, ...]]:
+    """The fidelity to report and a warning where there is no evidence."""
+    if found is None or found.grade != "none":
+        return found, ()
+    return None, (f"fidelity: no evidence ({'; '.join(found.evidence) or 'nothing published'})",)
 
 
 def _check_context(case: Case, program: Program) -> None:

@@ -99,6 +99,7 @@ class About:
     entry: id in the literature catalogue of the paper its default comes from. needs_query: it looks at the question, so its result
     cannot be cached across questions. needs_scores: it wants attention maps. conflicts: other technique -> why not both.
     engines: engine -> (runs | patch | hypothetical, version and source); an engine not listed is `hypothetical`.
+    within: it acts inside its first layer, so after what acts before that layer.
     """
 
     title: str
@@ -113,6 +114,7 @@ class About:
     conflicts: Mapping[str, str] = field(default_factory=dict[str, str])
     engines: Mapping[str, tuple[Deployable, str]] = field(default_factory=dict[str, "tuple[Deployable, str]"])
     repeatable: bool = False
+    within: bool = False
 
 
 @final
@@ -230,7 +232,7 @@ def compose(
     program: Program, techniques: Sequence[tuple[str, AbstractTechnique]], context: Context
 ) -> tuple[Program, list[tuple[str, AbstractTechnique, Numeric]]]:
     """The fold over sites; also what each technique kept, in order of application."""
-    ordered = sorted(techniques, key=lambda item: (item[1].about.site, name_of(type(item[1])), _first_layer(item[1])))
+    ordered = sorted(techniques, key=_place)
     refuse_conflicts(ordered)
     uses: list[tuple[str, AbstractTechnique, Numeric]] = []
     for name, technique in ordered:
@@ -238,6 +240,12 @@ def compose(
         branches = tuple(replace(item, program=technique.apply(item.program, context)) for item in program.branches)
         program = technique.apply(replace(program, branches=branches) if branches else program, context)
     return program, uses
+
+
+def _place(item: tuple[str, AbstractTechnique]) -> tuple[int, float, str]:
+    """(site, layer, name): the order of composition."""
+    technique = item[1]
+    return technique.about.site, _first_layer(technique) + 0.5 * technique.about.within, name_of(type(technique))
 
 
 def _first_layer(technique: AbstractTechnique) -> float:
