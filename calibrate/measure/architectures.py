@@ -61,7 +61,9 @@ class Architecture:
         text, vision = self.config["text_config"], self.config["vision_config"]
         hidden, ffn = text["hidden_size"], text["intermediate_size"]
         wide = vision.get("embed_dim", vision["hidden_size"])
-        language = text["num_hidden_layers"] * (4 * hidden * hidden + 3 * hidden * ffn) + 2 * text["vocab_size"] * hidden
+        language = (
+            text["num_hidden_layers"] * (4 * hidden * hidden + 3 * hidden * ffn) + 2 * text["vocab_size"] * hidden
+        )
         return int(language + self.vision_layers * 12 * wide * wide)
 
 
@@ -70,7 +72,12 @@ def architectures(device_kind: str) -> list[Architecture]:
     listed = json.loads(PATH.read_text(encoding="utf-8"))
     every = [
         Architecture(
-            name, one["kind"], one["like"], tuple(one["devices"]), tuple((w, h) for w, h in one["images"]), one["config"]
+            name,
+            one["kind"],
+            one["like"],
+            tuple(one["devices"]),
+            tuple((w, h) for w, h in one["images"]),
+            one["config"],
         )
         for name, one in listed.items()
     ]
@@ -142,7 +149,9 @@ def language_of(model: Any, kind: str) -> Any:
     return model.model.text_model if kind == "smolvlm" else model.model.language_model
 
 
-def pictures(architecture: Architecture, width: int, height: int, count: int, format: str, device: Device) -> dict[str, Any]:
+def pictures(
+    architecture: Architecture, width: int, height: int, count: int, format: str, device: Device
+) -> dict[str, Any]:
     """Inputs of the vision path for ``count`` pictures."""
     if architecture.kind == "qwen":
         vision = architecture.config["vision_config"]
@@ -154,7 +163,9 @@ def pictures(architecture: Architecture, width: int, height: int, count: int, fo
     return {"pixel_values": device.take((count, 3, height, width), format)}
 
 
-def encoder_call(model: Any, architecture: Architecture, inputs: dict[str, Any]) -> tuple[Callable[[], Any], Callable[[], None]]:
+def encoder_call(
+    model: Any, architecture: Architecture, inputs: dict[str, Any]
+) -> tuple[Callable[[], Any], Callable[[], None]]:
     """A call of the vision tower alone, and what puts the model back together afterwards."""
     inner, pixels = model.model, inputs["pixel_values"]
     if architecture.kind == "qwen":
@@ -177,7 +188,9 @@ def projector_call(model: Any, architecture: Architecture, inputs: dict[str, Any
     """A call of the projector alone, on what the vision tower hands it."""
     projector = projector_of(model, architecture.kind)
     seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    handle = projector.register_forward_pre_hook(lambda _, args, options: seen.append((args, options)), with_kwargs=True)
+    handle = projector.register_forward_pre_hook(
+        lambda _, args, options: seen.append((args, options)), with_kwargs=True
+    )
     try:
         given = dict(inputs)
         if architecture.kind == "smolvlm":

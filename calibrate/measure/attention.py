@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as functional
+from torch.nn import functional
 
 from calibrate.measure import shapes
 from calibrate.measure.case import Case, Prepared, Unsupported
@@ -55,7 +55,9 @@ def eager_kernel(groups: int, mask: torch.Tensor | None) -> Kernel:
     return kernel
 
 
-def sdpa_kernel_of(backend: str, groups: int, causal: bool, query: int, context: int, mask: torch.Tensor | None) -> Kernel:
+def sdpa_kernel_of(
+    backend: str, groups: int, causal: bool, query: int, context: int, mask: torch.Tensor | None
+) -> Kernel:
     """torch's fused attention, free to choose (``sdpa``) or held to one backend."""
     options: dict[str, object] = {}
     if groups > 1 and tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 5):
@@ -185,7 +187,11 @@ def attention_case(
 def encoder_cases(cuda: bool) -> list[Case]:
     """Non-causal: whole pictures and windows of 64 tokens (8 x 8 patches)."""
     if cuda:
-        heads, tokens, batches = shapes.ENCODER_HEADS, (64, 256, 577, 729, 1024, 2304, 4096, 8192, 16384), (1, 2, 4, 8, 16)
+        heads, tokens, batches = (
+            shapes.ENCODER_HEADS,
+            (64, 256, 577, 729, 1024, 2304, 4096, 8192, 16384),
+            (1, 2, 4, 8, 16),
+        )
         backends = ("sdpa", "sdpa_flash", "sdpa_cudnn", "flash_attn2", "flash_attn3")
         formats, most, eager_most = ("bf16",), 2**38, 2**33
     else:
@@ -210,7 +216,11 @@ def encoder_cases(cuda: bool) -> list[Case]:
 def prefill_cases(cuda: bool) -> list[Case]:
     """Causal, with grouped heads; some with a longer context than query (a chunk), some with a sliding window."""
     if cuda:
-        heads, tokens, batches = shapes.LANGUAGE_HEADS, (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768), (1, 2, 8)
+        heads, tokens, batches = (
+            shapes.LANGUAGE_HEADS,
+            (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+            (1, 2, 8),
+        )
         backends = ("sdpa", "sdpa_flash", "sdpa_cudnn", "flash_attn2", "flash_attn3")
         formats, most, eager_most = ("bf16",), 2**43, 2**33
     else:

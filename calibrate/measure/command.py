@@ -18,10 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``python -m calibrate measure``."""
     parser.add_argument("--device", default="cpu", help="cuda or cpu")
     parser.add_argument(
-        "--suite", default="quick", help="kernels, stages, techniques, host or quick; several joined by commas interleave"
+        "--suite",
+        default="quick",
+        help="kernels, stages, techniques, host or quick; several joined by commas interleave",
     )
     parser.add_argument("--budget", type=float, default=None, metavar="SECONDS", help="stop after this many seconds")
-    parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="folder of the tables; resumed if it exists")
+    parser.add_argument(
+        "--out", type=Path, default=None, metavar="DIR", help="folder of the tables; resumed if it exists"
+    )
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: those this process may use)")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
 
@@ -38,7 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     suites = [name.strip() for name in str(arguments.suite).split(",")]
     for suite in suites:
         if suite not in DEFAULT_BUDGET:
-            raise ValueError(f"--suite: got {suite!r}, expected one of {', '.join(DEFAULT_BUDGET)}, or several by commas")
+            raise ValueError(
+                f"--suite: got {suite!r}, expected one of {', '.join(DEFAULT_BUDGET)}, or several by commas"
+            )
     budget = sum(DEFAULT_BUDGET[suite] for suite in suites) if arguments.budget is None else float(arguments.budget)
     if not budget > 0.0:
         raise ValueError(f"--budget: got {arguments.budget}, expected seconds above zero")
@@ -68,7 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value in description["identity"].items():
         if not isinstance(found, dict) or found.get(name) != value:
             was = found.get(name) if isinstance(found, dict) else found
-            raise ValueError(f"--out {folder}: holds rows of {name} {was!r}, this run has {value!r}; choose another folder")
+            raise ValueError(
+                f"--out {folder}: holds rows of {name} {was!r}, this run has {value!r}; choose another folder"
+            )
     recorded = meta.get("suites")
     hashes: dict[str, str] = dict(recorded) if isinstance(recorded, dict) else {}
     plans = []
@@ -85,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         **description,
         "schema": SCHEMA_VERSION,
         "suites": hashes,
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "load_average_at_start": list(os.getloadavg()),
         "complete": False,
     }
@@ -115,7 +123,9 @@ def run(arguments: argparse.Namespace) -> int:
         meta["inconclusive"] = any(bool(one["noise"].get("inconclusive")) for one in entries if one["cases"])
     write_meta(folder, meta)
     summary = ", ".join(f"{count} {status}" for status, count in sorted(outcome.counts.items())) or "nothing new"
-    verdict = "INCONCLUSIVE (too few samples outside bursts)" if noise.get("inconclusive") and outcome.counts else "usable"
+    verdict = (
+        "INCONCLUSIVE (too few samples outside bursts)" if noise.get("inconclusive") and outcome.counts else "usable"
+    )
     if suites == ["host"]:
         importlib.import_module("calibrate.measure.host_profile").write_profile(folder, str(meta["date"]))
     print(f"{folder}: {summary}; {outcome.left} left; {verdict}; {time.monotonic() - started:.0f} s", file=sys.stderr)

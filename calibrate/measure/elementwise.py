@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as functional
+from torch.nn import functional
 
 from calibrate.measure.case import Call, Case, Prepared, Unsupported
 from calibrate.measure.device import Device, item_bytes
@@ -195,7 +195,7 @@ def elementwise_cases(device_kind: str) -> list[Case]:
             continue
         for format in formats:
             for count in rows:
-                for width in (tuple(4 * w for w in widths) if op in ("silu_gate", "gelu") else widths):
+                for width in tuple(4 * w for w in widths) if op in ("silu_gate", "gelu") else widths:
                     if op in ("top_k", "sort") and count > (256 if cuda else 64):
                         continue
                     cases.append(elementwise_case(op, implementation, format, count, width))

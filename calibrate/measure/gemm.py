@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 
 import torch
-import torch.nn.functional as functional
+from torch.nn import functional
 
 from calibrate.measure import shapes
 from calibrate.measure.case import Call, Case, Prepared, Unsupported
@@ -76,7 +76,7 @@ def fp8_calls(device: Device, format: str, m: int, n: int, k: int, copies: int) 
         raise Unsupported("this device does not multiply in float8")
     one = torch.ones((), device=device.torch)
     weights = [device.take((n, k), "bf16").to(torch.float8_e4m3fn) for _ in range(copies)]
-    product = torch._scaled_mm  # noqa: SLF001 - torch's own name for it
+    product = torch._scaled_mm
     if format == "fp8":
         x8 = device.take((m, k), "bf16").to(torch.float8_e4m3fn)
         return tuple(
@@ -98,7 +98,7 @@ def int8_calls(device: Device, format: str, m: int, n: int, k: int, copies: int)
     if device.is_cuda and (m <= 16 or n % 8 or k % 8):
         raise Unsupported(f"torch._int_mm needs m > 16 and n, k in multiples of 8, got m={m} n={n} k={k}")
     weights = [device.take((n, k), "int8") for _ in range(copies)]
-    product = torch._int_mm  # noqa: SLF001 - torch's own name for it
+    product = torch._int_mm
     if format == "int8":
         x8 = device.take((m, k), "int8")
         return tuple(functools.partial(product, x8, w.t()) for w in weights)
@@ -184,11 +184,21 @@ def gemm_cases(device_kind: str) -> list[Case]:
 def grouped_cases(device_kind: str) -> Iterable[Case]:
     """Experts of Qwen3-VL-30B-A3B (128 of 768), Kimi-VL (64 of 1408), DeepSeek-VL2; tiny ones on a CPU."""
     if device_kind == "cuda":
-        grids = ((128, 8, 1536, 2048), (128, 8, 2048, 768), (64, 6, 2816, 2048), (64, 6, 2048, 1408), (16, 1, 8192, 5120))
+        grids = (
+            (128, 8, 1536, 2048),
+            (128, 8, 2048, 768),
+            (64, 6, 2816, 2048),
+            (64, 6, 2048, 1408),
+            (16, 1, 8192, 5120),
+        )
         rows, formats, kinds = (1, 4, 16, 64, 256, 1024, 2048, 4096, 8192), ("bf16",), ("grouped", "loop", "batched")
     else:
         grids = ((8, 2, 512, 576), (16, 4, 256, 576), (32, 4, 384, 512))
         rows, formats, kinds = (1, 8, 32, 128, 512), ("f32", "bf16"), ("loop", "grouped")
     return [
-        grouped_case(kind, format, tokens, *grid) for kind in kinds for format in formats for grid in grids for tokens in rows
+        grouped_case(kind, format, tokens, *grid)
+        for kind in kinds
+        for format in formats
+        for grid in grids
+        for tokens in rows
     ]

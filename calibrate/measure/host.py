@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
+from torch.nn import functional
 
 from calibrate.measure.case import Call, Case, Prepared, Unsupported
 from calibrate.measure.device import Device
@@ -232,7 +232,11 @@ def step_case(op: str, processor: str, megapixels: float, side: int, workers: in
         small = np.array(picture.resize((side, side)))
         tensor = torch.from_numpy(small).permute(2, 0, 1)[None].contiguous()
         if op == "normalise":
-            work = functools.partial(normalise_slow, small) if processor == "slow" else functools.partial(normalise_fast, tensor)
+            work = (
+                functools.partial(normalise_slow, small)
+                if processor == "slow"
+                else functools.partial(normalise_fast, tensor)
+            )
             return work, None
         if processor == "slow":
             return functools.partial(patchify, normalise_slow(small), "numpy"), None
@@ -309,7 +313,9 @@ def plans(device_kind: str) -> list[Plan]:
     for processor in ("slow", "fast"):
         cases += [step_case("resize", processor, size, side) for size in (0.25, 2.0, 8.0) for side in SIDES_FITTED]
         cases += [step_case(op, processor, 0.25, side) for op in ("normalise", "patchify") for side in SIDES_FITTED]
-        cases += [step_case("preprocess", processor, size, side) for size in (0.25, 1.0, 4.0, 12.0) for side in SIDES_FITTED]
+        cases += [
+            step_case("preprocess", processor, size, side) for size in (0.25, 1.0, 4.0, 12.0) for side in SIDES_FITTED
+        ]
         cases += [
             step_case("preprocess", processor, size, side, workers)
             for size in (0.5, 2.0, 8.0) for side in SIDES_CHECKED for workers in (1, 2)

@@ -92,7 +92,10 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
     check = (float(np.median(errors)), float(np.percentile(errors, 80))) if errors else (float("nan"), float("nan"))
     lines = {
         "seconds_per_request": (request, request_spread),
-        "seconds_per_image": (float(decode[0]) + max(float(picture[0]) - request, 0.0), max(decode_spread, picture_spread)),
+        "seconds_per_image": (
+            float(decode[0]) + max(float(picture[0]) - request, 0.0),
+            max(decode_spread, picture_spread),
+        ),
         "seconds_per_megapixel_decode": (float(decode[1]), decode_spread),
         "seconds_per_megapixel_resize": (float(picture[1]), picture_spread),
         "seconds_per_output_megapixel": (float(picture[2]), picture_spread),
@@ -144,7 +147,9 @@ def profile_text(rows: Sequence[Row], meta: Mapping[str, object], date: str) -> 
     body = ["processors:"]
     for processor in ("slow", "fast"):
         lines, check = lines_of(rows, processor)
-        body.append(f"  # on picture sizes not fitted, decode apart: median {check[0]:.1%}, 80th percentile {check[1]:.1%}")
+        body.append(
+            f"  # on picture sizes not fitted, decode apart: median {check[0]:.1%}, 80th percentile {check[1]:.1%}"
+        )
         body.append(f"  {processor}:")
         for name, (value, spread) in lines.items():
             body.append(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import json
+import signal
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,8 +25,35 @@ EMPTY: dict[str, object] = {
     "footprint_bytes": 0, "seconds": "", "median_s": "", "p20_s": "", "p80_s": "", "min_s": "", "samples": 0,
     "kept_share": "", "timer": "",
 }  # fmt: skip
-MOST_ERRORS_IN_A_ROW = 8
+MOST_ERRORS_IN_A_ROW = 30
+NOT_BUILT = ("no available kernel", "not supported", "unsupported", "not implemented", "not available")
 MOST_TRIES = 3
+
+
+GRACE_S = 0.2
+
+
+class BudgetOver(BaseException):
+    """The budget ended inside a case. Not an Exception, so that no library on the way takes it for one of its own."""
+
+
+@contextmanager
+def stopped_at(deadline: float) -> Iterator[None]:
+    """Raise BudgetOver a little after ``deadline`` (time.monotonic), where this thread and platform can."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def over(*_: object) -> None:
+        raise BudgetOver
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.0) + GRACE_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(frozen=True)
@@ -54,6 +84,13 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
+def status_of(error: BaseException) -> str:
+    """``out_of_memory``, ``unsupported`` where a backend says that it has no such kernel, else ``error``."""
+    if out_of_memory(error):
+        return "out_of_memory"
+    return "unsupported" if any(words in str(error).lower() for words in NOT_BUILT) else "error"
+
+
 def one_line(error: BaseException) -> str:
     """First line of an error, short enough for a cell."""
     lines = str(error).strip().splitlines()
@@ -74,9 +111,10 @@ def measure_case(
     prepared: Prepared | None = None
     samples: list[Sample] = []
     try:
-        prepared = case.prepare(device)
-        with torch.inference_mode():
-            timer, taken = clock.take(prepared, plan.samples, plan.case_seconds, deadline)
+        with stopped_at(deadline):
+            prepared = case.prepare(device)
+            with torch.inference_mode():
+                timer, taken = clock.take(prepared, plan.samples, plan.case_seconds, deadline)
         check_seconds([sample.seconds for sample in taken])
         samples = [*earlier, *taken]
         kept = clock.keep(samples)
@@ -88,6 +126,8 @@ def measure_case(
         else:
             note = f"{len(kept)} of {len(samples)} samples outside bursts"
             result.update(status="inconclusive", samples=len(kept), kept_share=len(kept) / len(samples), note=note)
+    except BudgetOver:
+        return None
     except Unsupported as error:
         result.update(status="unsupported", note=one_line(error))
     except TooSlow as error:
@@ -95,7 +135,7 @@ def measure_case(
     except BadTiming as error:
         result.update(status="refused", note=one_line(error))
     except (RuntimeError, MemoryError, NotImplementedError, AttributeError, ValueError, TypeError) as error:
-        result.update(status="out_of_memory" if out_of_memory(error) else "error", note=one_line(error))
+        result.update(status=status_of(error), note=one_line(error))
     finally:
         if prepared is not None and prepared.close is not None:
             prepared.close()

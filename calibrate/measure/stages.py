@@ -169,7 +169,7 @@ def architecture_cases(architecture: Architecture, format: str, cuda: bool) -> l
             cases.append(stage_case(architecture, "project", "sdpa", format, **shape))
     queries = (64, 256, 640, 1024, 2048, 4096, 8192) if cuda else (32, 128, 320, 600)
     contexts = (128, 512, 1024, 2048, 4096, 8192) if cuda else (32, 128, 320, 640, 1280)
-    for batch in ((1, 4, 16) if cuda else (1, 2)):
+    for batch in (1, 4, 16) if cuda else (1, 2):
         for attention in ("sdpa", "eager"):
             if attention == "eager" and batch > 1:
                 continue
@@ -183,7 +183,9 @@ def architecture_cases(architecture: Architecture, format: str, cuda: bool) -> l
                 if cuda and attention == "sdpa":
                     for execution in ("eager", "graph"):
                         cases.append(
-                            stage_case(architecture, "decode", "sdpa", format, execution=execution, cache="static", **tokens)
+                            stage_case(
+                                architecture, "decode", "sdpa", format, execution=execution, cache="static", **tokens
+                            )
                         )
     return cases
 

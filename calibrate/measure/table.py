@@ -50,7 +50,9 @@ class Table:
             self.path.write_text(header, encoding="utf-8")
             return
         if not whole.startswith(header):
-            raise ValueError(f"{self.path}: columns are {whole.splitlines()[0]!r}, this version writes {header.strip()!r}")
+            raise ValueError(
+                f"{self.path}: columns are {whole.splitlines()[0]!r}, this version writes {header.strip()!r}"
+            )
         if whole != text:
             with self.path.open("r+b") as file:
                 file.truncate(len(whole.encode("utf-8")))

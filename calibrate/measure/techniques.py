@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
+from torch.nn import functional
 
 from calibrate.measure.attention import repeat_heads
 from calibrate.measure.case import Case, Prepared, Unsupported
@@ -141,7 +141,9 @@ def flex_sparse(density: float, tokens: int, device: Device) -> Callable[..., to
     return lambda q, k, v: compiled(q, k, v, block_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
 
 
-def prefill(decoder: Decoder, layers: list[Layer], x: torch.Tensor, technique: str, at: int, keep: float, sparse: Any) -> torch.Tensor:
+def prefill(
+    decoder: Decoder, layers: list[Layer], x: torch.Tensor, technique: str, at: int, keep: float, sparse: Any
+) -> torch.Tensor:
     """The stack over x. ``fastv_map`` takes the ranking from a materialised map at layer ``at`` (which then is not fused);
     ``fastv_row`` keeps the fused kernel and recomputes the last row only. Both then gather the kept tokens."""
     for index, layer in enumerate(layers):
@@ -185,7 +187,10 @@ def decode_reader(
 
 
 def decode(
-    decoder: Decoder, layers: list[Layer], readers: list[Callable[[], tuple[torch.Tensor, torch.Tensor]]], x: torch.Tensor
+    decoder: Decoder,
+    layers: list[Layer],
+    readers: list[Callable[[], tuple[torch.Tensor, torch.Tensor]]],
+    x: torch.Tensor,
 ) -> torch.Tensor:
     """One step of the stack for x [batch, 1, hidden] over the caches."""
     for layer, reader in zip(layers, readers, strict=True):
@@ -217,7 +222,9 @@ def technique_case(
         footprint = size * decoder.layers * decoder.layer_parameters()
         if stage == "prefill":
             x = device.take((batch, tokens, decoder.hidden), format)
-            return Prepared((functools.partial(prefill, decoder, layers, x, technique, at, keep, sparse),), footprint, single=True)
+            return Prepared(
+                (functools.partial(prefill, decoder, layers, x, technique, at, keep, sparse),), footprint, single=True
+            )
         readers = [decode_reader(technique, decoder, batch, tokens, keep, format, device) for _ in layers]
         x = device.take((batch, 1, decoder.hidden), format)
         return Prepared((functools.partial(decode, decoder, layers, readers, x),), footprint, single=True)
@@ -250,6 +257,10 @@ def plans(device_kind: str) -> list[Plan]:
             for tokens in (2048, 8192, 32768) if cuda else (512, 2048, 4096):
                 for batch in (1, 16) if cuda else (1, 4):
                     shape = (format, batch, tokens)
-                    cases += [technique_case(decoder, "decode", name, *shape) for name in ("dense", "kv_int8", "kv_int4")]
-                    cases += [technique_case(decoder, "decode", "kv_evict", *shape, 0, keep) for keep in (0.1, 0.25, 0.5)]
+                    cases += [
+                        technique_case(decoder, "decode", name, *shape) for name in ("dense", "kv_int8", "kv_int4")
+                    ]
+                    cases += [
+                        technique_case(decoder, "decode", "kv_evict", *shape, 0, keep) for keep in (0.1, 0.25, 0.5)
+                    ]
     return [Plan("techniques", tuple(ordered(cases, ("stage",))), 1.0, 12, 0.4)]

@@ -29,7 +29,9 @@ def copy_case(op: str, memory: str, size: int) -> Case:
 
         sources = [host() if op == "host_to_device" else on_device() for _ in range(copies)]
         target = host() if op == "device_to_host" else torch.empty(size, dtype=torch.uint8, device=device.torch)
-        calls: tuple[Call, ...] = tuple(functools.partial(target.copy_, source, non_blocking=pinned) for source in sources)
+        calls: tuple[Call, ...] = tuple(
+            functools.partial(target.copy_, source, non_blocking=pinned) for source in sources
+        )
         return Prepared(calls, copies * size, graph=not across or pinned)
 
     return Case("copy", {**key}, prepare, 4 * size)
