@@ -55,7 +55,10 @@ WRAPPERS: dict[str, Wrapper] = {
     "kimi_k25": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
     "kimi_vl": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
     "phi4_multimodal": Wrapper(
-        "phi4_multimodal_vision", "phi4_multimodal", bridge.phi4, excluded=("audio encoder and its projections",)
+        "phi4_multimodal_vision",
+        "phi4_multimodal",
+        bridge.phi4,
+        excluded=("audio encoder and its projections", "LoRA adapters"),
     ),
 }
 # Types that nested parts carry in published files, and the class that reads them.
