@@ -44,8 +44,11 @@ def build_decoder(model: Lvlm, tp: int = 1, pp: int = 1, ep: int = 1, bits: floa
         raise SpecError(f"pp: {pp} is more than the {language.stack.layers} layers of {model.name}")
     layers: list[Layer] = []
     index = 0
+    made: dict[int, Layer] = {}  # equal layers share their operators, so that their work need be computed once
     for count, block in language.stack.runs:
-        layers.append(_layer(language, block, index, count, tp, ep, bits))
+        if id(block) not in made:
+            made[id(block)] = _layer(language, block, tp, ep, bits)
+        layers.append(replace(made[id(block)], index=index, count=count))
         index += count
     return Decoder(
         name=model.name,
@@ -107,7 +110,7 @@ def _head(language: LanguageModel, tp: int, pp: int) -> Layer:
     return Layer("head", language.stack.layers, 1, tuple(ops), tuple(ops))
 
 
-def _layer(language: LanguageModel, block: Block, index: int, count: int, tp: int, ep: int, bits: float) -> Layer:
+def _layer(language: LanguageModel, block: Block, tp: int, ep: int, bits: float) -> Layer:
     hidden = language.hidden
     visual = 0.0 if language.cross_attention else 1.0
     mixer = _mixer(language, block.attention, tp, bits, visual)
@@ -118,7 +121,7 @@ def _layer(language: LanguageModel, block: Block, index: int, count: int, tp: in
     kind = block.attention.kind if block.attention is not None else "none"
     prefill = (*norm[:1], *mixer.prefill, *after)
     decode = (*norm[:1], *mixer.decode, *after)
-    return Layer(kind, index, count, prefill, decode, mixer.cache)
+    return Layer(kind, 0, 1, prefill, decode, mixer.cache)
 
 
 def _mixer(language: LanguageModel, spec: AttentionSpec | None, tp: int, bits: float, visual: float) -> Mixer:

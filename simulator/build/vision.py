@@ -33,8 +33,11 @@ def _tower(model: Lvlm, tp: int, bits: float) -> Tower:
         raise SpecError(f"tp: {tp} is not accepted: at least 1")
     layers = [_stem(vision)]
     index = 0
+    made: dict[int, tuple[AbstractOp, ...]] = {}  # equal blocks share their operators
     for count, block in vision.stack.runs:
-        layers.append(Layer("block", index, count, _block(vision, block, tp, bits)))
+        if id(block) not in made:
+            made[id(block)] = _block(vision, block, tp, bits)
+        layers.append(Layer("block", index, count, made[id(block)]))
         index += count
     head = _head(vision)
     if head:

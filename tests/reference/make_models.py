@@ -29,12 +29,12 @@ def imported(entry: dict[str, Any]) -> Lvlm:
     """The spec of one configuration, with its provenance."""
     settings = entry.get("processor", {}).get("kw")
     model = import_config(entry["config"], entry["model"], settings)
-    sources = [Source(kind="spec", reference=f"huggingface.co/{entry['hf_id']} (config.json)")]
-    for text in entry["source"]:
-        kind = "inferred" if "recalled" in text or "memory" in text or "defaults" in text else "spec"
-        sources.append(Source(kind=kind, reference=text))
+    sources = [
+        Source(kind="spec", reference=f"huggingface.co/{entry['hf_id']}: the checkpoint that this file describes")
+    ]
+    sources += [_source(text) for text in entry["source"]]
     if entry.get("published_params") and entry.get("published_src"):
-        sources.append(Source(kind="spec", reference=f"published_parameters: {entry['published_src']}"))
+        sources.append(_source(f"published_parameters: {entry['published_src']}"))
     return model.model_copy(
         update={
             "title": entry["hf_id"].split("/")[-1],
@@ -43,6 +43,12 @@ def imported(entry: dict[str, Any]) -> Lvlm:
             "notes": entry.get("notes", ""),
         }
     )
+
+
+def _source(text: str) -> Source:
+    """What was recalled or taken from a class's defaults is inferred, not read."""
+    recalled = any(word in text for word in ("recalled", "memory", "defaults"))
+    return Source(kind="inferred" if recalled else "spec", reference=text)
 
 
 def main(names: list[str]) -> None:
