@@ -58,16 +58,17 @@ class KvQuant(AbstractTechnique):
     def apply(self, program: Program, context: Context) -> Program:
         k_bits, v_bits = self.widths()
         extras: list[Extra] = []
+        late: list[Numeric] = []
 
         def change(layer: Layer) -> Layer:
-            op = budgets.attention_of(layer)
-            if layer.cache is None or op is None:
+            if layer.cache is None or budgets.attention_of(layer) is None:
                 return layer
             cache = replace(layer.cache, k_bits=k_bits, v_bits=v_bits, residual=self.residual, fused=self.fused)
             changed = replace(layer, cache=cache)
-            extras.extend(self._overheads(program, context, changed, op))
+            extras.extend(self._passes(program, changed))
             if not self.fused:
                 return changed
+            late.append(self._arithmetic(program, context, changed))
             narrow = tuple(
                 replace(item, k_bits=k_bits, v_bits=v_bits, residual=self.residual) if isinstance(item, Attention) else item
                 for item in layer.decode
@@ -75,12 +76,14 @@ class KvQuant(AbstractTechnique):
             return replace(changed, decode=narrow)
 
         decoder = replace(program.decoder, layers=edit(program.decoder.layers, change))
+        excess = Transfer("kv_quant unpack", "memory", sum(late, 0.0) * context.chip.bandwidth / 2.0)  # a copy reads and writes
+        extras.append(Extra("kv_quant unpack", "decode", excess, rows(program.batch, 1.0, "decode"), per_step=True))
         notes = ("kv_quant: unpacking takes 4 vector instructions per element below 8 bits, 1 from there on (assumed)",)
         notes = notes if reduces(self.kept(program)) else ()
         return replace(program, decoder=decoder, extras=(*program.extras, *extras), assumptions=program.assumptions + notes)
 
-    def _overheads(self, program: Program, context: Context, layer: Layer, op: Attention) -> list[Extra]:
-        """Packing at the end of prefill; in every step unpacking, as passes of their own or as arithmetic inside the kernel."""
+    def _passes(self, program: Program, layer: Layer) -> list[Extra]:
+        """Packing at the end of prefill, and unpacking in every step where the attention kernel cannot."""
         cache, batch = layer.cache, program.batch
         assert cache is not None
         packed = where(cache.k_bits + cache.v_bits < 32.0, layer.count, 0.0)
@@ -88,16 +91,26 @@ class KvQuant(AbstractTechnique):
         small = (cache.key_width * cache.k_bits + cache.value_width * cache.v_bits) / 16.0
         pack = Elementwise("kv_quant pack", "quantise", read=full, write=small)
         out = [Extra("kv_quant pack", "prefill", pack, rows(batch, budgets.resident(program, layer).total, "prefill"), packed)]
-        seen = maximum(budgets.resident(program, layer).total + program.output / 2.0 * cache.text - self.residual, 0.0)
         if not self.fused:
             unpack = Elementwise("kv_quant unpack", "quantise", read=small, write=full)
-            return [*out, Extra("kv_quant unpack", "decode", unpack, rows(batch, seen, "decode"), packed, per_step=True)]
-        # What unpacking takes beyond the read it hides behind, as seconds of main-memory time (a copy reads and writes).
+            shape = rows(batch, self._narrow(program, layer), "decode")
+            out.append(Extra("kv_quant unpack", "decode", unpack, shape, packed, per_step=True))
+        return out
+
+    def _narrow(self, program: Program, layer: Layer) -> Numeric:
+        """Packed tokens of a sequence in the middle of the answer."""
+        grown = program.output / 2.0 * (layer.cache.text if layer.cache else 0.0)
+        return maximum(budgets.resident(program, layer).total + grown - self.residual, 0.0)
+
+    def _arithmetic(self, program: Program, context: Context, layer: Layer) -> Numeric:
+        """Seconds per step that unpacking inside the kernel takes beyond the read it hides behind."""
+        cache = layer.cache
+        assert cache is not None
+        packed = where(cache.k_bits + cache.v_bits < 32.0, layer.count * layer.executed_decode, 0.0)
         flops = cache.key_width * where(cache.k_bits < 8.0, UNPACK, CONVERT)
         flops = flops + cache.value_width * where(cache.v_bits < 8.0, UNPACK, CONVERT)
-        late = maximum(flops / context.chip.vector_flops - small * 2.0 / context.chip.bandwidth, 0.0)
-        excess = Transfer("kv_quant unpack", "memory", batch * seen * late * context.chip.bandwidth / 2.0)
-        return [*out, Extra("kv_quant unpack", "decode", excess, rows(batch, 1.0, "decode"), packed, per_step=True)]
+        late = maximum(flops / context.chip.vector_flops - cache.bytes_per_token / context.chip.bandwidth, 0.0)
+        return program.batch * self._narrow(program, layer) * late * packed
 
     @classmethod
     def neutral(cls) -> KvQuant:

@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from simulator.program import Branch, Program
-from simulator.quantity import Numeric
+from simulator.quantity import Numeric, maximum, minimum
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 
@@ -53,4 +53,5 @@ class OutputLength(AbstractTechnique):
         return cls(ratio=1.0)
 
     def kept(self, program: Program) -> Numeric:
-        return 1.0 - self.probability + self.probability * self.ratio
+        """Answers as long as stated, and the others by how far they are from it, longer or shorter."""
+        return 1.0 - self.probability + self.probability * minimum(self.ratio, 1.0 / maximum(self.ratio, 1e-9))

@@ -62,6 +62,7 @@ def test_7_room_for_requests_follows_what_is_left_of_memory() -> None:
     base = program(visual=9216.0)
     plain = bytes_of(run(base)).max_batch
     assert bytes_of(run(base, WeightQuant())).max_batch > plain
+    assert bytes_of(run(base, KvQuant(bits=4.0))).max_batch > plain  # packed layer by layer, so the peak falls too
     assert bytes_of(run(base, Speculative(drafter="small"))).max_batch < plain
     assert bytes_of(run(replace(base, visual_keep=0.25))).max_batch > 2.0 * plain
 
