@@ -11,7 +11,7 @@ from simulator.literature import load_entries, load_evidence
 from simulator.literature.evidence import TABLE
 from simulator.literature.presets import GENERAL
 
-PUBLISHED = Path(__file__).parents[1] / "reference" / "published.csv"
+PUBLISHED = Path(__file__).parents[2] / "simulator" / "literature" / "published.csv"
 
 
 def test_rows_cite_entries_and_sources() -> None:

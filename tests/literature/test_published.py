@@ -10,7 +10,7 @@ import pytest
 
 from simulator.literature import load_entries
 
-TABLE = Path(__file__).parents[1] / "reference" / "published.csv"
+TABLE = Path(__file__).parents[2] / "simulator" / "literature" / "published.csv"
 SHARED = Path(os.environ.get("LVLM_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 UNITS = {"s", "s/token", "token/s", "B", "B/h", "FLOP", "MAC", "FLOP/s", "1", "token", "element", "frame/s"}
 COUNTED = {"flops", "llm_flops", "prefill_flops", "flops_ratio"}
