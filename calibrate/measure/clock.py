@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import importlib
 import math
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ BURST = 1.3
 FEWEST_KEPT = 3
 LONGEST_WAIT_S = 1.5
 DROWNED = 2.0
+SWITCH_PERIOD_S = 0.05
 LONGEST_CALL = 6.0
 
 
@@ -115,7 +117,8 @@ class CpuClock(AbstractClock):
     """Wall clock with a yardstick on both sides of every sample: a reference GEMM and a copy of cold memory.
 
     Samples whose neighbours were more than 1.3 times slower than the yardstick's own 20th percentile were taken in a
-    burst of somebody else's work and are dropped. The copy also evicts the cache before a cold sample. While a burst
+    burst of somebody else's work and are dropped, and so are samples during which the system preempted one of this
+    process's threads (a long sample can lie between two calm readings and yet have shared its core). The copy also evicts the cache before a cold sample. While a burst
     lasts, sampling waits (up to 1.5 s per case). ``baseline`` is what earlier runs into the same folder read (GEMM and
     copy [s]): a run that lies in one long burst does not take that for calm. Where even the 20th percentile is twice the
     least reading, the run has drowned in other work and is called inconclusive as a whole.
@@ -217,15 +220,18 @@ class CpuClock(AbstractClock):
                 calls[0]()
             block = [calls[(position + offset) % len(calls)] for offset in range(inner)]
             position += inner
+            switches = involuntary_switches()
             started = time.perf_counter()
             for call in block:
                 call()
-            spent = (time.perf_counter() - started) / inner
+            wall = time.perf_counter() - started
+            preempted = max(0.0, involuntary_switches() - switches - wall / SWITCH_PERIOD_S)
+            spent = wall / inner
             after = self.yardstick()
             self.record(after)
-            samples.append(Sample(spent, before[0], after[0], before[1], after[1]))
+            samples.append(Sample(spent, before[0], after[0], before[1], after[1], float(preempted)))
             self.taken += 1
-            self.kept += all(r[0] <= gemm_limit and r[1] <= copy_limit for r in (before, after))
+            self.kept += preempted == 0 and all(r[0] <= gemm_limit and r[1] <= copy_limit for r in (before, after))
             before = after
             if after[0] > gemm_limit or after[1] > copy_limit:
                 waited = time.monotonic()
@@ -238,7 +244,8 @@ class CpuClock(AbstractClock):
         kept = [
             sample.seconds
             for sample in samples
-            if max(sample.gemm_before, sample.gemm_after) <= gemm_limit
+            if sample.preempted == 0
+            and max(sample.gemm_before, sample.gemm_after) <= gemm_limit
             and max(sample.copy_before, sample.copy_after) <= copy_limit
         ]
         return kept
@@ -262,6 +269,15 @@ class CpuClock(AbstractClock):
 def percentile20(values: Sequence[float]) -> float:
     """20th percentile of a list, nearest rank from below."""
     return sorted(values)[int(0.2 * (len(values) - 1))]
+
+
+def involuntary_switches() -> int:
+    """How often a thread of this process has been taken off its core so far; 0 where the platform does not say."""
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:
+        return 0
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw)
 
 
 def _in_turn(sequence: Sequence[Call]) -> Call:

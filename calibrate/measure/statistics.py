@@ -15,13 +15,15 @@ class BadTiming(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One timed block: seconds per call [s], and the yardstick readings around it [s] (0 where none are taken)."""
+    """One timed block: seconds per call [s], the yardstick readings around it [s] (0 where none are taken), and how often
+    the system took a thread of this process off its core meanwhile, beyond once in 50 ms."""
 
     seconds: float
     gemm_before: float = 0.0
     gemm_after: float = 0.0
     copy_before: float = 0.0
     copy_after: float = 0.0
+    preempted: float = 0.0
 
 
 @dataclass(frozen=True)

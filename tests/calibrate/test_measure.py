@@ -145,7 +145,8 @@ def test_samples_beside_a_slow_yardstick_are_dropped(device: Device) -> None:
     calm = Sample(1.0, 1e-4, 1.1e-4, 2e-4, 2e-4)
     burst = Sample(9.0, 1e-4, 1.4e-4, 2e-4, 2e-4)
     cold_burst = Sample(9.0, 1e-4, 1e-4, 2e-4, 2.7e-4)
-    assert clock.keep([calm, burst, cold_burst, calm]) == [1.0, 1.0]
+    preempted = Sample(9.0, 1e-4, 1e-4, 2e-4, 2e-4, 1.0)
+    assert clock.keep([calm, burst, cold_burst, preempted, calm]) == [1.0, 1.0]
     clock.gemm_seconds = [3e-4] * 50
     assert clock.report()["inconclusive"]
 
