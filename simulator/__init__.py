@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from simulator.bibliography import citation as citation
 from simulator.efficiency import kernel_seconds as kernel_seconds
 from simulator.presets import names as techniques
@@ -14,10 +16,16 @@ from simulator.spec.workload import Image as Image
 from simulator.spec.workload import Video as Video
 from simulator.spec.workload import Workload as Workload
 
+if TYPE_CHECKING:
+    from simulator.search import Space as Space
+    from simulator.search import pareto as pareto
+    from simulator.search import sweep as sweep
+
 __all__ = [
     "Estimate",
     "Image",
     "Scenario",
+    "Space",
     "Video",
     "Workload",
     "citation",
@@ -25,5 +33,16 @@ __all__ = [
     "kernel_seconds",
     "load_hardware",
     "load_model",
+    "pareto",
+    "sweep",
     "techniques",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The search is imported when it is first asked for, so that one estimate stays quick to start."""
+    if name in ("Space", "pareto", "sweep"):
+        import simulator.search
+
+        return getattr(simulator.search, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,147 @@
+"""Conditions as text: `ttft_s <= 0.2 and fits and hardware == 'l40s'`, over columns of a frame or fields of a point.
+
+Names may hold dots (`workload.text_tokens`); one with other characters stands in backticks. Allowed are arithmetic, comparisons,
+`in` with a list, `and`, `or`, `not`, `min`, `max` and `abs`: the text is walked, never executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, reduce
+from typing import Any, final
+
+import numpy as np
+
+from simulator.spec.source import SpecError
+
+_BINARY: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Mod: operator.mod,
+    ast.FloorDiv: operator.floordiv, ast.Pow: operator.pow,
+}  # fmt: skip
+_COMPARE: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}  # fmt: skip
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": lambda *items: reduce(np.minimum, items),
+    "max": lambda *items: reduce(np.maximum, items),
+    "abs": np.abs,
+}
+_QUOTED = re.compile(r"`([^`]+)`")
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Expression:
+    """A condition that was read: its text, the names it needs, and its value for given names."""
+
+    text: str
+    names: frozenset[str]
+    tree: ast.expr
+    quoted: tuple[str, ...]
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        """Its value, for scalars or arrays. Raises SpecError for a name that `values` lacks."""
+        return _value(self.tree, values, self)
+
+
+@lru_cache(maxsize=256)
+def parse(text: str) -> Expression:
+    """A condition from text. Raises SpecError in one line where it is not one."""
+    quoted: list[str] = []
+
+    def stand_in(match: re.Match[str]) -> str:
+        quoted.append(match.group(1))
+        return f"_quoted_{len(quoted) - 1}"
+
+    try:
+        tree = ast.parse(_QUOTED.sub(stand_in, text.strip()), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise SpecError(f"constraint: {text!r} cannot be read; e.g. ttft_s <= 0.2 and fits") from None
+    names: set[str] = set()
+    _check(tree, text, names, quoted)
+    return Expression(text, frozenset(names), tree, tuple(quoted))
+
+
+def _name(node: ast.AST, quoted: list[str] | tuple[str, ...]) -> str | None:
+    if isinstance(node, ast.Name):
+        return quoted[int(node.id[8:])] if node.id.startswith("_quoted_") else node.id
+    if isinstance(node, ast.Attribute):
+        before = _name(node.value, quoted)
+        return None if before is None else f"{before}.{node.attr}"
+    return None
+
+
+def _check(node: ast.expr, text: str, names: set[str], quoted: list[str]) -> None:
+    name = _name(node, quoted)
+    if name is not None:
+        names.add(name)
+        return
+    inside: list[ast.expr]
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str()):
+            inside = []
+        case ast.BoolOp():
+            inside = node.values
+        case ast.UnaryOp(op=ast.Not() | ast.USub()):
+            inside = [node.operand]
+        case ast.BinOp() if type(node.op) in _BINARY:
+            inside = [node.left, node.right]
+        case ast.Compare() if all(type(item) in _COMPARE or isinstance(item, ast.In | ast.NotIn) for item in node.ops):
+            inside = [node.left, *node.comparators]
+        case ast.List() | ast.Tuple():
+            inside = node.elts
+        case ast.Call(func=ast.Name(id=function), keywords=[]) if function in _FUNCTIONS and node.args:
+            inside = node.args
+        case _:
+            raise SpecError(f"constraint: {text!r}: {ast.unparse(node)!r} is not accepted; comparisons, and, or, not, + - * /, min, max, abs")
+    for item in inside:
+        _check(item, text, names, quoted)
+
+
+def _value(node: ast.expr, values: Mapping[str, Any], whole: Expression) -> Any:
+    name = _name(node, whole.quoted)
+    if name is not None:
+        try:
+            return values[name]
+        except KeyError:
+            raise SpecError(f"constraint: {whole.text!r}: {name!r} is not known here; accepted: {', '.join(values)}") from None
+
+    def inner(item: ast.expr) -> Any:
+        return _value(item, values, whole)
+
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.BoolOp():
+            return reduce(np.logical_and if isinstance(node.op, ast.And) else np.logical_or, [_truth(inner(item)) for item in node.values])
+        case ast.UnaryOp():
+            return np.logical_not(_truth(inner(node.operand))) if isinstance(node.op, ast.Not) else -inner(node.operand)
+        case ast.BinOp():
+            return _BINARY[type(node.op)](inner(node.left), inner(node.right))
+        case ast.Compare():
+            sides = [inner(item) for item in (node.left, *node.comparators)]
+            return reduce(np.logical_and, [_compare(op, a, b) for op, a, b in zip(node.ops, sides, sides[1:], strict=False)])
+        case ast.List() | ast.Tuple():
+            return [inner(item) for item in node.elts]
+        case ast.Call(func=ast.Name(id=function)):
+            return _FUNCTIONS[function](*(inner(item) for item in node.args))
+        case _:
+            raise AssertionError(node)
+
+
+def _truth(value: Any) -> Any:
+    """Missing values are not true."""
+    array = np.asarray(value)
+    return np.nan_to_num(array) != 0 if array.dtype.kind == "f" else array.astype(bool)
+
+
+def _compare(op: ast.cmpop, a: Any, b: Any) -> Any:
+    if isinstance(op, ast.In | ast.NotIn):
+        found = np.isin(np.asarray(a), b)
+        return found if isinstance(op, ast.In) else ~found
+    return np.asarray(_COMPARE[type(op)](a, b))
