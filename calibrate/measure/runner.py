@@ -140,7 +140,7 @@ def measure_case(
         if prepared is not None and prepared.close is not None:
             prepared.close()
         del prepared
-        if result["status"] != "ok":
+        if result["status"] == "out_of_memory":
             gc.collect()
             device.release()
     return result, samples

@@ -82,7 +82,7 @@ def case(number: int, prepare: Any, needed: int = 0) -> Case:
 
 def run_toy(folder: Path, device: Device, cases: Sequence[Case], seconds: Sequence[float]) -> list[dict[str, str]]:
     with Progress(1.0, quiet=True) as progress:
-        run_plans([Plan("toy", tuple(cases))], device, FakeClock(seconds), folder, time.monotonic() + 5, progress)  # type: ignore[arg-type]
+        run_plans([Plan("toy", tuple(cases))], device, FakeClock(seconds), folder, time.monotonic() + 60, progress)  # type: ignore[arg-type]
     return rows(folder, "toy")
 
 
@@ -158,7 +158,7 @@ def test_a_case_in_a_burst_is_tried_again_and_marked_inconclusive(tmp_path: Path
 
     clock: Any = Bursting([1e-3] * 4)
     with Progress(1.0, quiet=True) as progress:
-        outcome = run_plans([Plan("toy", (case(1, nothing),))], device, clock, tmp_path, time.monotonic() + 5, progress)
+        outcome = run_plans([Plan("toy", (case(1, nothing),))], device, clock, tmp_path, time.monotonic() + 60, progress)
     assert outcome.counts == {"inconclusive": 1}
     assert len(read_raw(tmp_path / "toy.raw.jsonl.gz")[0]["samples"]) == 12
     assert Table(tmp_path, "toy", ("op", "number")).done == set()
