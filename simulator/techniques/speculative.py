@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 from simulator.acceptance import expected_accepted, relaxed
+from simulator.attention import Attention
 from simulator.ops import Matmul, Shape, Tokens
 from simulator.overheads import occurs
-from simulator.program import DecodePlan, Decoder, Draft, Extra, Program, split, total_layers
+from simulator.program import DecodePlan, Decoder, Draft, Extra, Layer, Program, edit, split, total_layers
 from simulator.quantity import Numeric, ceil, maximum, where
 from simulator.spec.source import SpecError
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
@@ -46,6 +47,7 @@ class Speculative(AbstractTechnique):
     relax: Numeric = parameter(0.0, "chance that a mismatch is let pass (lossy)", unit="fraction", low=0.0, high=1.0)
     draft_keep: Numeric = parameter(1.0, "share of the visual tokens the drafter sees", unit="fraction", low=0.0, high=1.0)
     adaptor_tokens: Numeric = parameter(0.0, "visual tokens of a learned adaptor instead (0: none)", unit="tokens", low=0.0)
+    score: str = parameter("none", "how the target guides the drafter's pruning", choices=("none", "map"))
     tree: bool = parameter(False, "drafts form a tree", kind="flag")
     nodes: Numeric = parameter(60.0, "nodes of the tree that are verified", unit="tokens", low=1.0)
     tokens_per_step: Numeric = parameter(1.0, "tokens one draft pass emits", unit="tokens", low=1.0)
@@ -58,6 +60,10 @@ class Speculative(AbstractTechnique):
         notes = (f"speculative: the unnamed drafter is taken to have 1/{UNNAMED['separate']} of the target's layers",)
         notes = notes if self.drafter == "separate" else ()
         program = replace(program, decode=plan, assumptions=program.assumptions + notes)
+        if self.score == "map":  # the target's last layer writes its attention map out (SpecVLM: output_attentions)
+            depth = total_layers(program.decoder.layers)
+            layers = edit(program.decoder.layers, _mapped, depth - 1)
+            program = replace(program, decoder=replace(program.decoder, layers=layers))
         if not draft.own_cache:
             return program
         visual, drawn = program.visual * draft.keep, where(self.gamma > 0.0, 1.0, 0.0)
@@ -121,3 +127,8 @@ class Speculative(AbstractTechnique):
 
     def kept(self, program: Program) -> Numeric:
         return 1.0 - self.relax
+
+
+def _mapped(layer: Layer) -> Layer:
+    ops = (replace(op, materialised=True) if isinstance(op, Attention) else op for op in layer.prefill)
+    return replace(layer, prefill=tuple(ops))

@@ -248,6 +248,15 @@ def test_several_tokens_per_draft_pass_and_an_adaptor() -> None:
     assert composed(program(), Speculative(adaptor_tokens=8.0)).decode.draft.keep == pytest.approx(8.0 / VISUAL)
 
 
+def test_a_verifier_that_scores_for_the_drafter_writes_its_last_map() -> None:
+    base = program(visual=9216.0)
+    free, scored = (run(base, Speculative(draft_keep=0.1, score=score)) for score in ("none", "map"))
+    assert seconds(scored, "prefill") > seconds(free, "prefill")
+    scores = 28.0 * (9216.0 + 128.0) ** 2  # elements of one layer's map
+    assert scored.totals["prefill"].transient_bytes >= 2.0 * scores
+    assert bytes_of(scored).peak_bytes > bytes_of(free).peak_bytes + scores
+
+
 def test_output_scaled_or_routed() -> None:
     assert composed(program(output=100.0), OutputLength(ratio=0.5)).output == 50.0
     routed = composed(program(output=100.0), OutputLength(ratio=4.0, probability=0.3, probe_tokens=8.0))
