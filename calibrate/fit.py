@@ -95,8 +95,8 @@ def describe(samples: Samples, form: str, found: Estimated, held: HeldOut, table
         if (where := held.rows["region"].to_numpy(np.int64) == index).any()
     }
     data: dict[str, Any] = {
-        "id": f"{samples.device}/{samples.name}",
-        "device": samples.device,
+        "id": f"{device.name}/{samples.name}",
+        "device": device.name,
         "architecture": device.architecture,
         "op": samples.op,
         "format": samples.format,

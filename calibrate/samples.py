@@ -68,10 +68,10 @@ def checked(frame: pd.DataFrame, family: str, unit: str, where: str) -> pd.DataF
     if missing:
         raise ValueError(f"{where}: column {missing[0]!r} is missing; a {family} table has {', '.join(wanted)}")
     values = frame[wanted].apply(pd.to_numeric, errors="coerce")
-    bad = ~np.isfinite(values.to_numpy(dtype=np.float64)).all(axis=1) & ~np.isinf(values.to_numpy(dtype=np.float64)).any(axis=1)
+    bad = np.isnan(values.to_numpy(dtype=np.float64)).any(axis=1)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        name = next(item for item in wanted if not np.isfinite(values[item].iloc[row]))
+        name = next(item for item in wanted if np.isnan(values[item].iloc[row]))
         raise ValueError(f"{where}: row {row}: {name} is {frame[name].iloc[row]!r}, not a number (truncated file?)")
     small = (values.to_numpy(dtype=np.float64) <= 0.0).any(axis=1)
     if small.any():
@@ -87,6 +87,13 @@ def checked(frame: pd.DataFrame, family: str, unit: str, where: str) -> pd.DataF
     spread = values.groupby(shape)["seconds"].agg(["min", "max"])
     wild = spread["max"] > 10.0 * spread["min"]
     if wild.any():
-        raise ValueError(f"{where}: {dict(zip(shape, spread.index[wild][0], strict=True))} was measured twice, tenfold apart")
+        first = ", ".join(f"{name} {values[name].iloc[_first(values, shape, spread[wild])]:g}" for name in shape)
+        raise ValueError(f"{where}: {first} was measured twice, tenfold apart")
     merged = values.groupby(shape, as_index=False, sort=True).agg({"seconds": "median", "group": "first"})
     return merged.astype(dict.fromkeys([*shape, "seconds"], np.float64))
+
+
+def _first(values: pd.DataFrame, shape: list[str], wild: pd.DataFrame) -> int:
+    """Number of the first row whose shape is among the contradictory ones."""
+    keys = pd.MultiIndex.from_frame(values[shape]) if len(shape) > 1 else pd.Index(values[shape[0]])
+    return int(np.flatnonzero(keys.isin(wild.index))[0])

@@ -54,10 +54,11 @@ def ratios(chosen: Chosen) -> list[str]:
         if not same or sa.format != "bf16" or "whole" in sa.op:
             continue
         shape = [item for item in COLUMNS[sa.family] if item != "footprint"]
-        both = a.rows.merge(b.rows, on=["seed", *shape], suffixes=("_a", "_b"))
+        left, right = (held.rows[["seed", *shape]].assign(e=held.rows[held.best]) for held in (a, b))
+        both = left.merge(right, on=["seed", *shape], suffixes=("_a", "_b"))
         if len(both) < 30:
             continue
-        error = np.abs(np.exp(both[f"{a.best}_a"] - both[f"{b.best}_b"]) - 1.0)
+        error = np.abs(np.exp(both["e_a"] - both["e_b"]) - 1.0)
         op = f"{sa.op} {sa.variant}".strip()
         lines.append(f"| {op} | {first.split('/')[0]} | {second.split('/')[0]} | {len(both)} | {np.median(error):.1%} | {error.mean():.1%} |")
     return lines

@@ -13,9 +13,12 @@ from simulator.spec.hardware import Chip
 
 FEWEST_GROUPS = {"gemm": 100}
 FEWEST_CELLS = 150
-ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384, 32768)
+ROWS = (
+    *(1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896),
+    *(1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 8192, 16384, 32768),
+)
 STEP = {"query": 0.4, "sequences": 0.9, "context": 0.9, "pairs": 0.9, "shared": 0.9}  # [octaves] between knots
-UNIT = 0.005  # a table stores whole multiples of this log correction
+UNIT = 0.01  # a table stores whole multiples of this log correction
 
 
 def knots_of(samples: Samples, columns: Columns) -> tuple[Array, ...]:

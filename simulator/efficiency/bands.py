@@ -48,8 +48,10 @@ class Bands:
         """(low, high) for a kernel time."""
         index = region(terms)
         if isinstance(index, np.ndarray):
-            return np.asarray(self.low)[index], np.asarray(self.high)[index]
-        return self.low[index], self.high[index]  # type: ignore[index]
+            where = index.astype(np.int64)
+            return np.asarray(self.low)[where], np.asarray(self.high)[where]
+        place = int(index)
+        return self.low[place], self.high[place]
 
     def widened(self, extra: float) -> Bands:
         """The same bands with an independent error of log half-width `extra` added in quadrature."""

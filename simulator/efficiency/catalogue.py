@@ -12,7 +12,7 @@ import numpy as np
 from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit, fits_of, fitted_devices
 from simulator.efficiency.select import choose, frameworks_of
-from simulator.efficiency.transfer import FAR, nearness, transferred
+from simulator.efficiency.transfer import FAR, OTHER_SILICON, nearness, silicon, transferred
 from simulator.quantity import Numeric
 from simulator.spec.hardware import Chip
 
@@ -102,11 +102,23 @@ def _settle(
             if not far and (fit.form != "collective" or fit.figures["linked"] == figures["linked"]):
                 lenders.setdefault(fit.variant, []).append(fit)
     if lenders:
-        return tuple(transferred(lenders[key], device, architecture, figures) for key in sorted(lenders))
+        return tuple(
+            transferred(_alike(lenders[key], architecture, frameworks, figures), device, architecture, figures)
+            for key in sorted(lenders)
+        )
     if format in LIKE:
         base = _settle(op, LIKE[format], own, others, device, architecture, figures, frameworks, version)
         return tuple(_borrowed(fit, format) for fit in base)
     return (default_fit(op, format),)
+
+
+def _alike(lenders: list[Fit], architecture: str, frameworks: tuple[str, ...], figures: Mapping[str, float]) -> list[Fit]:
+    """Lenders of the same architecture (and the same silicon, if any), else all; of those the best framework's."""
+    kin = [fit for fit in lenders if nearness(architecture, fit.architecture) == 1.0]
+    twins = [fit for fit in kin if abs(silicon(fit.figures) - silicon(figures)) < OTHER_SILICON]
+    chosen = twins or kin or lenders
+    best = min(frameworks.index(fit.framework) for fit in chosen)
+    return [fit for fit in chosen if frameworks.index(fit.framework) == best]
 
 
 def _borrowed(fit: Fit, format: str) -> Fit:

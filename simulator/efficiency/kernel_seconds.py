@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,12 +101,12 @@ def kernel_seconds(
         given["context"] = query
     if op.endswith("attention") and kv_heads is None:
         given["kv_heads"] = heads
-    shape = _shape(op, given)
-    cycle = _positive("footprint", footprint)
+    bits = _positive("kv_bits", min(BITS.get(format, 8), 16) if kv_bits is None else kv_bits)
+    shape = _shape(op, given, {"footprint": _positive("footprint", footprint), "kv_bits": bits})
+    cycle, bits = shape["footprint"], shape["kv_bits"]
     if op == "gemm":
         return _gemm(kernels, chip, format, shape, cycle)
     if op.endswith("attention"):
-        bits = _positive("kv_bits", min(BITS.get(format, 8), 16) if kv_bits is None else kv_bits)
         return _attention(kernels, chip, op, format, shape, bits, cycle)
     if op == "elementwise":
         time = kernels.elementwise(chip, kind, shape["bytes"])
@@ -126,7 +126,8 @@ def _positive(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def _shape(op: str, given: dict[str, ArrayLike | None]) -> dict[str, Array]:
+def _shape(op: str, given: dict[str, ArrayLike | None], also: dict[str, Array]) -> dict[str, Array]:
+    """The figures of an op, checked and broadcast, together with those every op takes."""
     wanted = SHAPES[op]
     surplus = [name for name, value in given.items() if value is not None and name not in wanted]
     if surplus:
@@ -140,6 +141,7 @@ def _shape(op: str, given: dict[str, ArrayLike | None]) -> dict[str, Array]:
         if np.any(np.isinf(array)):
             raise ValueError(f"{name}: inf is not accepted; a finite number above 0 is")
         shape[name] = array
+    shape |= also
     try:
         arrays = np.broadcast_arrays(*shape.values())
     except ValueError:
@@ -154,7 +156,8 @@ def _gemm(kernels: Kernels, chip: Chip, format: str, shape: dict[str, Array], cy
     flops = 2.0 * m * n * k
     moved = (n * k + m * k) * bits / 8.0 + m * n * 2.0
     time = kernels.gemm(chip, format, m, n, k, 1.0, float(bits), flops, moved, cycle)
-    return _result(time, physical(chip, rate(chip, format), flops, moved), kernels.validated_error("gemm", format))
+    floor = np.asarray(physical(chip, rate(chip, format), flops, moved))
+    return _result(time, floor, kernels.validated_error("gemm", format))
 
 
 def _all_reduce(kernels: Kernels, chip: Chip, bytes: Array, devices: Array) -> KernelSeconds:
@@ -162,9 +165,9 @@ def _all_reduce(kernels: Kernels, chip: Chip, bytes: Array, devices: Array) -> K
     floor = 2.0 * (devices - 1.0) / devices * bytes / link.bandwidth
     parts = [np.empty(bytes.shape) for _ in range(3)]
     last: Time | None = None
-    for count in np.unique(devices):
+    for count in sorted({float(item) for item in devices.ravel()}):
         at = devices == count
-        last = kernels.all_reduce(chip, bytes[at], float(count))
+        last = kernels.all_reduce(chip, bytes[at], count)
         for part, value in zip(parts, (last.expected, last.low, last.high), strict=True):
             part[at] = value
     if last is None:
@@ -185,25 +188,24 @@ def _attention(
     pairs = query * context if op == "encoder_attention" else query * context - query * (query - 1.0) / 2.0
     flops = 4.0 * batch * heads * head_dim * pairs
     moved = batch * head_dim * (4.0 * heads * query + 2.0 * kv_heads * context * bits / 8.0)
-    cycle, _ = np.broadcast_arrays(cycle, batch)
     floor = physical(chip, rate(chip, format), flops, moved)
-    parts: list[Any] = [np.empty(batch.shape) for _ in range(3)]
+    parts = [np.empty(batch.shape) for _ in range(3)]
     last: Time | None = None
-    for size in np.unique(head_dim):
+    for size in sorted({float(item) for item in head_dim.ravel()}):
         at = head_dim == size
-        args: Any = [batch[at], heads[at], kv_heads[at], float(size), query[at], context[at], flops[at], moved[at]]
+        b, h, g, q, n, f, w = (item[at] for item in (batch, heads, kv_heads, query, context, flops, moved))
         if op == "decode_attention":
-            last = kernels.decode_attention(chip, format, *args, cycle[at])
+            last = kernels.decode_attention(chip, format, b, h, g, size, q, n, f, w, cycle[at])
         elif op == "encoder_attention":
-            last = kernels.encoder_attention(chip, format, *args)
+            last = kernels.encoder_attention(chip, format, b, h, g, size, q, n, f, w)
         else:
-            last = kernels.prefill_attention(chip, format, *args)
+            last = kernels.prefill_attention(chip, format, b, h, g, size, q, n, f, w)
         for part, value in zip(parts, (last.expected, last.low, last.high), strict=True):
             part[at] = value
     if last is None:
         raise ValueError(f"{op}: nothing was given; at least one shape is accepted")
     time = Time(parts[0], parts[1], parts[2], 0.0, 0.0, 0.0, last.fit, last.source)
-    return _result(time, floor, kernels.validated_error(op, format))
+    return _result(time, np.asarray(floor), kernels.validated_error(op, format))
 
 
 def _result(time: Time, floor: Array, error: float) -> KernelSeconds:

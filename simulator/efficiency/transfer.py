@@ -36,7 +36,16 @@ FAMILY = {"blackwell-ultra": "blackwell"}  # the same kernels
 FAR = 0.1  # too far to lend alone
 POWER = 0.35  # exponent of the multipliers-per-watt ratio, within one architecture
 CEILING = 0.95
-EXTRA = {True: 0.10, False: 0.20}  # log half-width added: the same architecture or not
+OTHER_SILICON = 0.7  # log of tensor over vector rate: beyond it two chips of one architecture are not twins
+SAME = 0.10  # log half-width added within an architecture
+# ... and across architectures, by op and format: what leaving one device out shows (report.md).
+ACROSS: dict[tuple[str, str], float] = {
+    ("gemm", "bf16"): 0.25,
+    ("gemm", "fp8"): 0.35,
+    ("gemm", "fp8_block"): 0.8,
+    ("gemm", "fp4"): 0.5,
+}
+ELSE = 0.4
 RATES = {"ec": CEILING, "em": 0.97, "eq": 4.0}
 
 
@@ -59,13 +68,11 @@ def silicon(figures: Mapping[str, float]) -> float:
 def transferred(lenders: list[Fit], device: str, architecture: str, figures: Mapping[str, float]) -> Fit:
     """One fit from several of the same op, format, variant and form: a weighted geometric mean of the parameters.
 
-    Lenders of the same architecture lend alone. The table goes along where architecture and SM count agree: then the
+    The lenders are chosen by `catalogue`: of the same architecture if there are any. The table goes along where architecture and SM count agree: then the
     library picks the same kernels.
     """
-    relatives = [fit for fit in lenders if family(fit.architecture) == family(architecture)]
-    lenders = relatives or lenders
-    here = silicon(figures)
-    weights = [nearness(architecture, fit.architecture) ** 2 * exp(-2.0 * abs(silicon(fit.figures) - here)) for fit in lenders]
+    relatives = [fit for fit in lenders if nearness(architecture, fit.architecture) == 1.0]
+    weights = [nearness(architecture, fit.architecture) ** 2 for fit in lenders]
     total = sum(weights)
     best = max(range(len(lenders)), key=lambda i: weights[i])
     head = lenders[best]
@@ -78,9 +85,10 @@ def transferred(lenders: list[Fit], device: str, architecture: str, figures: Map
                 value *= (fit.figures["density"] / figures["density"]) ** POWER
             mean += weight / total * log(value)
         values.append(min(exp(mean), RATES.get(name, 1e9)))
-    same = family(head.architecture) == family(architecture)
-    bands = Bands(head.bands.low, head.bands.high).widened(EXTRA[same])
-    error = (head.error**2 + (EXTRA[same] / 1.6) ** 2) ** 0.5
+    same = bool(relatives)
+    extra = SAME if same else ACROSS.get((head.op, head.format), ELSE)
+    bands = Bands(head.bands.low, head.bands.high).widened(extra)
+    error = (head.error**2 + (extra / 1.6) ** 2) ** 0.5
     return replace(
         head,
         id=f"{device}/{head.op}/{head.format}/{head.framework}/{head.version}/{head.variant}<-{head.device}",
