@@ -1,0 +1,96 @@
+"""Pieces that several pages share: charts in the page's theme, metrics, downloads, remarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import plotly.graph_objects as go
+import streamlit as st
+
+from simulator.bibliography import citation
+from simulator.explorer import share
+from simulator.explorer.sidebar import show
+from simulator.figures.theme import Mode
+from simulator.figures.verdict import Remark
+from simulator.quantity import text
+from simulator.request import Estimate
+from simulator.spec.scenario import Scenario
+
+CHART = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+
+
+def mode() -> Mode:
+    """The page's theme."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def chart(figure: go.Figure, key: str, alt: str, title: str = "") -> None:
+    """A figure across the column, with a title above it; `alt` says in words what it shows."""
+    if title:
+        st.markdown(f"**{title}**")
+    st.plotly_chart(figure, key=key, theme=None, config=CHART, alt=alt)
+
+
+def remark(item: Remark, key: str) -> None:
+    """A sentence in its tone, with a button where there is something to do."""
+    box = {"good": st.success, "note": st.info, "bad": st.warning}[item.tone]
+    box(item.sentence, icon={"good": ":material/check_circle:", "note": ":material/lightbulb:", "bad": ":material/warning:"}[item.tone])
+    if item.action is not None:
+        st.button(item.label, key=key, on_click=show, args=(item.action,))
+
+
+def way_out(problem: str, key: str) -> None:
+    """A mix that cannot be, in a sentence, and buttons that lead back."""
+    st.error(problem, icon=":material/block:")
+    chosen = st.session_state.get("with", [])
+    with st.container(horizontal=True):
+        if chosen:
+            st.button(f"Remove {chosen[-1]}", key=f"{key}-last", on_click=_keep, args=(chosen[:-1],))
+            st.button("Remove all techniques", key=f"{key}-all", on_click=_keep, args=([],))
+        st.link_button("Start afresh", "?", icon=":material/restart_alt:")
+
+
+def _keep(kinds: list[str]) -> None:
+    st.session_state["with"] = kinds
+
+
+def quantity(label: str, before: float, after: float, unit: str, band: tuple[float, float] | None = None, help: str = "") -> None:
+    """One `st.metric` of the variant with its change against the baseline; the baseline and the band stand below."""
+    moved = before > 0 and abs(after / before - 1.0) >= 0.0005
+    change = f"{after / before - 1.0:+.1%}" if moved else "unchanged"
+    st.metric(label, shown(after, unit), change, delta_color="inverse" if moved else "off", delta_arrow="auto" if moved else "off", help=help, border=True)
+    st.caption(f"baseline {shown(before, unit)}" + (f"  \n80 %: {shown(band[0], unit)} – {shown(band[1], unit)}" if band else ""))
+
+
+def shown(value: float, unit: str) -> str:
+    """A number for people; money with its sign in front."""
+    return f"${value:,.2f}" if unit == "$" else text(value, unit)
+
+
+def downloads(scenario: Scenario, result: Estimate, figures: dict[str, Callable[[], go.Figure]], key: str) -> None:
+    """The same numbers as files, and the commands that give them."""
+    with st.expander("Take it with you: command, code, files", icon=":material/download:"):
+        st.caption("The address of this page is its whole state: copy it to send exactly this. The same numbers come from:")
+        st.code(share.as_command(scenario), language="bash", wrap_lines=True)
+        st.code(share.as_python(scenario), language="python")
+        with st.container(horizontal=True):
+            st.download_button("Scenario YAML", share.as_yaml(scenario), "scenario.yaml", "text/yaml", key=f"{key}-yaml", on_click="ignore")
+            st.download_button("Stages CSV", lambda: result.table().to_csv(), "stages.csv", "text/csv", key=f"{key}-csv", on_click="ignore")
+            st.download_button("Python", share.as_python(scenario), "scenario.py", "text/x-python", key=f"{key}-py", on_click="ignore")
+            papers = citation(scenario)
+            st.download_button("BibTeX", papers, "papers.bib", "text/plain", key=f"{key}-bib", on_click="ignore", disabled=not papers)
+            for name, draw in figures.items():
+                st.download_button(f"{name} HTML", _html(draw), f"{name}.html", "text/html", key=f"{key}-{name}-html", on_click="ignore")
+        launch(scenario, key)
+
+
+def launch(scenario: Scenario, key: str) -> None:
+    """Launch flags for the engines that have them."""
+    try:
+        from simulator.interop.launch import launch as flags  # type: ignore[import-not-found]
+    except ImportError:
+        return
+    st.code(str(flags(scenario)), language="bash", wrap_lines=True)
+
+
+def _html(draw: Callable[[], go.Figure]) -> Callable[[], str]:
+    return lambda: draw().to_html(include_plotlyjs=True)

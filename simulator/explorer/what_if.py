@@ -1,0 +1,124 @@
+"""What if: a baseline against a variant, from the numbers down to operators, memory and tokens."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from simulator.explorer.cache import estimated, operators_of, river_of
+from simulator.explorer.parts import chart, downloads, mode, quantity, remark, way_out
+from simulator.explorer.sidebar import Choice, name_of
+from simulator.figures import memory_parts, memory_waterfall, roofline, stage_bars, token_river
+from simulator.figures.verdict import advice, binding, change, deployment, fit
+from simulator.request import Estimate
+from simulator.spec.load_hardware import load_hardware
+from simulator.spec.scenario import Scenario
+from simulator.spec.source import SpecError
+
+
+def render(choice: Choice) -> None:
+    """The page."""
+    if choice.baseline is None or choice.variant is None:
+        way_out(choice.problem, "shape")
+        return
+    try:
+        baseline = estimated(choice.baseline)
+    except SpecError as error:
+        way_out(str(error), "baseline")
+        return
+    problem = ""
+    try:
+        variant = estimated(choice.variant)
+    except SpecError as error:
+        problem, variant = str(error), baseline
+    _headline(choice.baseline, choice.variant, baseline)
+    if problem:
+        way_out(problem, "variant")
+        st.caption("Below is the baseline alone.")
+    _metrics(baseline, variant)
+    same = variant.scenario.digest() == baseline.scenario.digest()
+    results = {"baseline": baseline} if same else {"baseline": baseline, "variant": variant}
+    _verdict(baseline, variant, same)
+    _figures(results)
+    downloads(variant.scenario, variant, {"stages": lambda: stage_bars(results), "roofline": lambda: _roof(results)}, "what-if")
+    with st.expander(f"Assumptions and warnings ({len(variant.assumptions) + len(variant.warnings)})", icon=":material/info:"):
+        for line in (*variant.warnings, *variant.assumptions):
+            st.markdown(f"- {line}")
+
+
+def _headline(baseline: Scenario, variant: Scenario, result: Estimate) -> None:
+    model, device = name_of(baseline)
+    st.subheader(f"{model} on {device}", anchor=False)
+    work = baseline.workload
+    mix = " + ".join(use.kind for use in variant.techniques) or "nothing added"
+    other = [f"{field} {getattr(variant, field)}" for field in ("model", "hardware", "engine", "format") if getattr(variant, field) != getattr(baseline, field)]
+    if variant.parallel != baseline.parallel:
+        other.append(f"TP {variant.parallel.tp}")
+    st.markdown(
+        f"**{result.visual_tokens:,.0f}** visual + **{work.text_tokens:,}** text tokens in, **{work.output_tokens:,}** out, batch {work.batch}, "
+        f"{baseline.engine}, {baseline.format}. What if: **{', '.join([mix, *other])}**?"
+    )
+
+
+def _metrics(baseline: Estimate, variant: Estimate) -> None:
+    columns = st.columns(6, gap="small")
+    with columns[0]:
+        quantity("TTFT", baseline.ttft_s, variant.ttft_s, "s", (variant.ttft_s_lower, variant.ttft_s_upper),
+                 "Time to first token: preprocess + encode + project + prefill + the engine's own time")  # fmt: skip
+    with columns[1]:
+        quantity("TPOT", baseline.tpot_s, variant.tpot_s, "s", (variant.tpot_s_lower, variant.tpot_s_upper), "Time per output token after the first")
+    with columns[2]:
+        quantity("Peak memory", float(baseline.memory.peak_bytes), float(variant.memory.peak_bytes), "B", None, "On the fullest device")
+    with columns[3]:
+        quantity("Energy", baseline.energy_j, variant.energy_j, "J", None, "Per request; the power model is good to about 30 %")
+    with columns[4]:
+        quantity("Cost per 1,000", baseline.cost_usd * 1e3, variant.cost_usd * 1e3, "$", None, "US dollars per 1,000 requests at the profile's hourly price")
+    with columns[5]:
+        _fidelity(variant)
+
+
+def _fidelity(variant: Estimate) -> None:
+    found = variant.fidelity
+    if found is None or found.retained is None:
+        silent = any(line.startswith("fidelity") for line in variant.warnings)
+        st.metric("Fidelity", "unknown" if silent else "100%", "no evidence" if silent else "nothing lossy", delta_color="off", delta_arrow="off",
+                  help="Share of the baseline's accuracy, from published results", border=True)  # fmt: skip
+        return
+    st.metric("Fidelity", f"{float(found.retained):.1%}", f"{found.grade} evidence", delta_color="off", delta_arrow="off", border=True,
+              help="Share of the baseline's accuracy. " + "; ".join(found.evidence))  # fmt: skip
+    st.caption(f"baseline 100%  \n80 %: {float(found.low):.1%} – {float(found.high):.1%}")
+
+
+def _verdict(baseline: Estimate, variant: Estimate, same: bool) -> None:
+    left, right = st.columns([3, 2])
+    with left:
+        st.markdown(binding(variant) + ("" if same else " " + change(baseline, variant)))
+        suits = fit(variant)
+        remark(suits, "fit")
+        following = advice(variant, estimated)
+        if following is not None:
+            remark(following, "next")
+    with right:
+        if not variant.scenario.techniques:
+            st.info("Add a technique on the left to see what it changes; any mix is allowed.", icon=":material/add_circle:")
+        for item in deployment(variant.scenario):
+            colour = {"good": "green", "note": "orange", "bad": "red"}[item.tone]
+            icon = {"good": "check_circle", "note": "build", "bad": "block"}[item.tone]
+            st.markdown(f":{colour}[:material/{icon}:] {item.sentence}")
+
+
+def _roof(results: dict[str, Estimate]) -> go.Figure:
+    last = list(results.values())[-1].scenario
+    device = load_hardware(last.hardware) if isinstance(last.hardware, str) else last.hardware
+    return roofline({label: operators_of(item.scenario) for label, item in results.items()}, device.chip, last.format, mode())
+
+
+def _figures(results: dict[str, Estimate]) -> None:
+    chart(stage_bars(results, mode()), "stages", "Stacked bars of stage times with 80 % bands", "Where the time goes")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        chart(_roof(results), "roofline", "Operators against the chip's roofline", "Every operator against the chip")
+    with right:
+        chart(memory_waterfall({label: memory_parts(item) for label, item in results.items()}, mode()), "memory", "Memory by owner", "Memory against capacity")
+    st.caption("In the roofline, area is time; hollow: baseline, filled: variant. Point at an operator for its work, time, bound and the source of its efficiency.")
+    chart(token_river({label: river_of(item.scenario) for label, item in results.items()}, mode()), "river", "Visual tokens alive per layer", "Token river")

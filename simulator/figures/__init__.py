@@ -1,0 +1,15 @@
+"""Every plot: pure functions of estimates and frames that return Plotly figures, for the explorer and for notebooks.
+
+    from simulator.figures import roofline, operators, stage_bars
+    stage_bars({"baseline": estimate(a), "variant": estimate(b)}).show()
+"""
+
+from __future__ import annotations
+
+from simulator.figures.anatomy import memory_parts as memory_parts
+from simulator.figures.anatomy import operators as operators
+from simulator.figures.anatomy import river as river
+from simulator.figures.waterfall import memory_waterfall as memory_waterfall
+from simulator.figures.flow import token_river as token_river
+from simulator.figures.roof import roofline as roofline
+from simulator.figures.bars import stage_bars as stage_bars

@@ -1,0 +1,148 @@
+"""An estimate in words: what binds, whether it fits, what to try next, and whether the chosen engine runs the mix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, final
+
+from simulator.presets import presets
+from simulator.quantity import text
+from simulator.request import Estimate
+from simulator.spec.scenario import Scenario, TechniqueUse
+from simulator.spec.source import SpecError
+from simulator.technique import About, registry
+
+Tone = Literal["good", "note", "bad"]
+
+_REASON = {
+    "compute": "multiplications", "memory": "memory traffic", "network": "the links between devices",
+    "overhead": "launches and the engine's own work", "host": "the host's CPU",
+}  # fmt: skip
+
+_NEXT: dict[tuple[str, str], tuple[str, ...]] = {
+    ("preprocess", "host"): ("adaptive_resolution", "embedding_cache"),
+    ("encode", "compute"): ("embedding_cache", "adaptive_resolution", "encoder_prune"),
+    ("encode", "memory"): ("embedding_cache", "encoder_merge"),
+    ("prefill", "compute"): ("visionzip", "fastv", "weight_quant:format=fp8"),
+    ("prefill", "memory"): ("weight_quant", "visionzip"),
+    ("decode", "memory"): ("weight_quant", "speculative", "kv_quant:bits=4"),
+    ("decode", "overhead"): ("speculative", "output_length"),
+    ("decode", "compute"): ("weight_quant:format=fp8", "output_length"),
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One sentence; `action` is the scenario that follows its advice, if there is one."""
+
+    tone: Tone
+    sentence: str
+    action: Scenario | None = None
+    label: str = ""
+
+
+def binding(result: Estimate) -> str:
+    """The stage with the most time and what binds it, in one sentence."""
+    name = max(result.stages, key=lambda stage: float(result.stages[stage].seconds))
+    stage = result.stages[name]
+    share = float(stage.seconds) / result.latency_s
+    sentence = f"{name.capitalize()} takes {share:.0%} of the answer ({text(float(stage.seconds), 's')}), bound by {_REASON[stage.bound]}"
+    first = max(("preprocess", "encode", "project", "prefill"), key=lambda stage: float(result.stages[stage].seconds))
+    if first == name:
+        return sentence + "."
+    early = result.stages[first]
+    return sentence + (
+        f"; before the first token it is {first} ({text(float(early.seconds), 's')} of {text(result.ttft_s, 's')}), "
+        f"bound by {_REASON[early.bound]}."
+    )
+
+
+def change(baseline: Estimate, variant: Estimate) -> str:
+    """What the variant gains or loses, in one sentence."""
+    parts = [f"{name} {_ratio(before, after)}" for name, before, after in (
+        ("TTFT", baseline.ttft_s, variant.ttft_s),
+        ("TPOT", baseline.tpot_s, variant.tpot_s),
+        ("peak memory", float(baseline.memory.peak_bytes), float(variant.memory.peak_bytes)),
+    ) if before > 0]  # fmt: skip
+    return f"Against the baseline: {', '.join(parts)}."
+
+
+def _ratio(before: float, after: float) -> str:
+    if after <= 0:
+        return "gone"
+    if abs(after / before - 1.0) < 0.005:
+        return "unchanged"
+    return f"{before / after:.2f}x lower" if after < before else f"{after / before:.2f}x higher"
+
+
+def fit(result: Estimate) -> Remark:
+    """Whether it fits, and the smallest tensor-parallel degree tried that does if not."""
+    memory, scenario = result.memory, result.scenario
+    if memory.fits:
+        return Remark("good", f"It fits, with room for {float(memory.max_batch):,.0f} such requests at once.")
+    peak, capacity = text(float(memory.peak_bytes), "B"), text(float(memory.capacity_bytes), "B")
+    sentence = f"It does not fit: {peak} peak on a device of {capacity}."
+    if float(memory.max_batch) >= 1:
+        batch = int(memory.max_batch)
+        work = scenario.workload.model_copy(update={"batch": batch})
+        return Remark("bad", f"{sentence} A batch of {batch} would.", scenario.model_copy(update={"workload": work}), f"Use batch {batch}")
+    tp = scenario.parallel.tp * 2
+    split = scenario.parallel.model_copy(update={"tp": tp})
+    return Remark("bad", f"{sentence} Split the weights over {tp} devices, or quantise them.",
+                  scenario.model_copy(update={"parallel": split}), f"Use TP {tp}")  # fmt: skip
+
+
+def abouts(kind: str) -> list[About]:
+    """What is known of a technique, or of each part of a preset."""
+    known, named = registry(), presets()
+    kinds = [part for part, _ in named[kind].parts] if kind in named else [kind]
+    return [known[part].about for part in kinds if part in known]
+
+
+def deployment(scenario: Scenario) -> list[Remark]:
+    """For every technique: does the chosen engine run it today, with a patch, or not at all?"""
+    remarks: list[Remark] = []
+    for use in scenario.techniques:
+        for about in abouts(use.kind):
+            status, source = about.engines.get(scenario.engine, ("hypothetical", ""))
+            named = f"{use.kind}" + (f" ({about.title})" if about.title else "")
+            if scenario.engine in ("ideal", "survey"):
+                status, source = "hypothetical", "the engine is a model, not a program"
+            words = {"runs": "runs on", "patch": "needs a patch of", "hypothetical": "is not available on"}[status]
+            tail = f": {source}" if source else ""
+            remarks.append(Remark("good" if status == "runs" else "note" if status == "patch" else "bad", f"{named} {words} {scenario.engine}{tail}."))
+    return remarks
+
+
+def advice(result: Estimate, estimate: Callable[[Scenario], Estimate]) -> Remark | None:
+    """Of a few techniques that suit the longest stage, the one that saves most when it is added; None if none does."""
+    scenario = result.scenario
+    stages = sorted(result.stages, key=lambda stage: -float(result.stages[stage].seconds))[:2]
+    used = {use.kind for use in scenario.techniques}
+    families = {about.family for kind in used for about in abouts(kind)}
+    best: tuple[float, str, Estimate] | None = None
+    for stage in stages:
+        for written in _NEXT.get((stage, result.stages[stage].bound), ()):
+            kind, _, rest = written.partition(":")
+            if kind in used or any(about.family in families for about in abouts(kind)):
+                continue
+            given = dict(pair.split("=", 1) for pair in rest.split(",") if pair)
+            tried = scenario.model_copy(update={"techniques": (*scenario.techniques, TechniqueUse(kind=kind, parameters=given))})
+            try:
+                other = estimate(tried)
+            except SpecError:
+                continue
+            if best is None or other.latency_s < best[0]:
+                best = (other.latency_s, kind, other)
+    if best is None or best[0] > 0.99 * result.latency_s:
+        return None
+    seconds, kind, other = best
+    title = next((about.title for about in abouts(kind)), kind)
+    loss = "" if other.fidelity is None or other.fidelity.retained is None else f", keeping {float(other.fidelity.retained):.1%} of accuracy"
+    sentence = (
+        f"Try {kind} next ({title}): the answer would take {text(seconds, 's')} instead of {text(result.latency_s, 's')}, "
+        f"TTFT {text(other.ttft_s, 's')} instead of {text(result.ttft_s, 's')}{loss}."
+    )
+    return Remark("note", sentence, other.scenario, f"Add {kind}")
