@@ -5,13 +5,13 @@ Sizes are those of published checkpoints; a companion's work is that of its matr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from simulator.attention import Attention
 from simulator.ops import AbstractOp, Convolution, Elementwise, Matmul
 from simulator.program import Grid, Layer, Tower
-from simulator.quantity import Numeric
+from simulator.quantity import Numeric, maximum
 
 
 @final
@@ -73,11 +73,18 @@ def scorer(kind: str, frames: Numeric) -> Tower:
     return Tower(f"scorer {spec.name}", (Grid(frames, spec.side, spec.side, 0.0, side * side),), tuple(layers), ())
 
 
-def reader(kind: str, tokens: Numeric, crops: Numeric) -> Tower:
-    """A language model that reads `tokens` tokens in one pass (crops 1: it runs; 0: it does not)."""
+def reader(kind: str, tokens: Numeric) -> Tower:
+    """A language model that reads `tokens` tokens in one pass."""
     spec = SCORERS[kind]
-    grid = Grid(crops, tokens, 1.0, 0.0, 0.0)
-    return Tower(f"scorer {spec.name}", (grid,), (Layer("block", 0, spec.depth, block(spec, True)),), ())
+    layers = (Layer("block", 0, spec.depth, block(spec, True)),)
+    return Tower(f"scorer {spec.name}", (Grid(1.0, tokens, 1.0, 0.0, 0.0),), layers, ())
+
+
+def runs(tower: Tower, share: Numeric) -> Tower:
+    """The tower run in `share` of the requests; where that is 0 it has next to nothing to see and runs zero times."""
+    grids = tuple(replace(grid, crops=grid.crops * maximum(share, 1e-9)) for grid in tower.grids)
+    layers = tuple(replace(layer, executed_prefill=layer.executed_prefill * share) for layer in tower.layers)
+    return replace(tower, grids=grids, layers=layers)
 
 
 # Vasu et al. (FastVLM, 2025): FastViTHD. Depth and width of stages at strides 4, 8, 16, 32, 64; the last two attend.

@@ -16,6 +16,7 @@ from simulator.program import Extra, Layer, StageName
 from simulator.quantity import Numeric, maximum, where
 from simulator.spec.source import SpecError
 
+_LEAST = 1e-9
 PROJECTIONS = ("qkv", "q", "kv", "q_a", "q_b", "kv_a", "kv_b")
 
 
@@ -25,18 +26,28 @@ def rows(batch: Numeric, tokens: Numeric, stage: StageName) -> Shape:
     return Shape(phase, batch, Tokens(0.0, tokens))
 
 
+def charged(
+    label: str, stage: StageName, op: AbstractOp, batch: Numeric, tokens: Numeric, repeats: Numeric = 1.0, memory_bytes: Numeric = 0.0
+) -> Extra:
+    """An operator on `tokens` rows of `batch` sequences. Where there are none it runs zero times, on a shape that a kernel model
+    can still time, so that an array may hold the value at which a technique is off."""
+    runs = where(batch * tokens > 0.0, 1.0, 0.0)
+    shape = rows(maximum(batch, _LEAST), maximum(tokens, _LEAST), stage)
+    return Extra(label, stage, op, shape, repeats * runs, memory_bytes=memory_bytes)
+
+
 def similarity(
     label: str, stage: StageName, batch: Numeric, left: Numeric, right: Numeric, width: Numeric, repeats: Numeric = 1.0
 ) -> Extra:
     """A left x right matrix of dot products of `width` elements (at least one wide), per sequence; counted as FLOPs."""
     op = Matmul(f"{label} similarity", n=maximum(right, 1.0), k=maximum(width, 1.0), weight_bits=16.0)
-    return Extra(f"{label} similarity", stage, op, rows(batch, left, stage), repeats)
+    return charged(f"{label} similarity", stage, op, batch, left, repeats)
 
 
 def topk(label: str, stage: StageName, batch: Numeric, tokens: Numeric, repeats: Numeric = 1.0) -> Extra:
     """Ranking `tokens` scores per sequence."""
     op = Elementwise(f"{label} top-k", "topk", read=1.0, write=1.0, bits=32.0)
-    return Extra(f"{label} top-k", stage, op, rows(batch, tokens, stage), repeats)
+    return charged(f"{label} top-k", stage, op, batch, tokens, repeats)
 
 
 def gather(
@@ -44,7 +55,7 @@ def gather(
 ) -> Extra:
     """Copying the `tokens` rows that stay, `width` elements each."""
     op = Elementwise(f"{label} gather", "gather", read=width, write=width)
-    return Extra(f"{label} gather", stage, op, rows(batch, tokens, stage), repeats)
+    return charged(f"{label} gather", stage, op, batch, tokens, repeats)
 
 
 def sequential(
@@ -52,13 +63,13 @@ def sequential(
 ) -> Extra:
     """A greedy loop: `steps` dependent passes over `tokens` scores (latency-bound: each pass is a kernel)."""
     op = Elementwise(f"{label} greedy step", "topk", read=1.0 + width, write=1.0, bits=32.0)
-    return Extra(f"{label} greedy step", stage, op, rows(batch, tokens, stage), steps)
+    return charged(f"{label} greedy step", stage, op, batch, tokens, steps)
 
 
 def read_map(label: str, stage: StageName, batch: Numeric, queries: Numeric, keys: Numeric, heads: Numeric) -> Extra:
     """A materialised score map read once and averaged over its heads [heads x queries x keys elements per sequence]."""
     op = Elementwise(f"{label} score map", "softmax", read=heads * keys, write=keys)
-    return Extra(f"{label} score map", stage, op, rows(batch, queries, stage))
+    return charged(f"{label} score map", stage, op, batch, queries)
 
 
 def attention_rows(
@@ -66,13 +77,13 @@ def attention_rows(
 ) -> Extra:
     """Scores of `queries` rows against `keys` tokens in every head, without values."""
     op = Matmul(f"{label} score rows", n=maximum(keys, 1.0), k=attention.head_dim)
-    return Extra(f"{label} score rows", stage, op, rows(batch * attention.heads, queries, stage), repeats)
+    return charged(f"{label} score rows", stage, op, batch * attention.heads, queries, repeats)
 
 
 def projections_again(label: str, batch: Numeric, tokens: Numeric, layer: Layer) -> list[Extra]:
     """The query, key and value projections of a decoder layer a second time, on `tokens` rows per sequence."""
     found = [op for op in layer.prefill if isinstance(op, Matmul) and op.name in PROJECTIONS]
-    return [Extra(f"{label} {op.name}", "prefill", op, rows(batch, tokens, "prefill")) for op in found]
+    return [charged(f"{label} {op.name}", "prefill", op, batch, tokens) for op in found]
 
 
 def attention_of(layer: Layer) -> Attention | None:

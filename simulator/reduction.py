@@ -129,7 +129,7 @@ def reuse_embeddings(program: Program, hit: Numeric, stages: tuple[StageName, ..
 
 
 def _rarer(extra: Extra, share: Numeric) -> Extra:
-    return replace(extra, shape=replace(extra.shape, batch=extra.shape.batch * share))
+    return replace(extra, repeats=extra.repeats * share)
 
 
 def prompt_shape(program: Program, layer: Layer) -> Shape:

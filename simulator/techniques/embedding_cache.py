@@ -30,7 +30,8 @@ class EmbeddingCache(AbstractTechnique):
         lossless=True,
         engines={
             "vllm": ("runs", "encoder cache of its V1 scheduler, by the hash of the picture"),
-            "sglang": ("runs", "multimodal embedding cache"),
+            "sglang": ("runs", "multimodal embedding cache, SGLANG_VLM_CACHE_SIZE_MB"),
+            "trtllm": ("runs", "MultimodalConfig.encoder_cache_max_bytes, 1.3"),
         },
     )
     hit: Numeric = parameter(1.0, "crops whose embeddings are there", unit="fraction", low=0, high=1)

@@ -64,19 +64,20 @@ class Keyframes(AbstractTechnique):
         if self.scorer == "prompter":  # the encoder itself has seen all; the projector gets what is chosen
             fewer = tuple(replace(layer, keep=layer.keep * share) for layer in tower.projector)
             program = with_tower(program, replace(tower, projector=fewer))
-        companions_ = self._scorers(frames * cost.active(share), cost.active(share))
+        on = cost.active(share)
+        companions_ = tuple(companions.runs(tower, on) for tower in self._scorers(frames))
         program = replace(program, towers=(*program.towers[:-1], *companions_, program.towers[-1]))
-        extras = [cost.topk(_NAME, "encode", program.batch * cost.active(share), frames)] if self.scorer != "none" else []
+        extras = [cost.topk(_NAME, "encode", program.batch * on, frames)] if self.scorer != "none" else []
         if self.scorer == "llm":
             note = f"{_NAME}: captions are taken as given; the scorer is a 7B language model that reads them"
             program = replace(program, assumptions=(*program.assumptions, note))
         return with_extras(program, extras, self.scorer != "none" and cost.reduces(share))
 
-    def _scorers(self, frames: Numeric, runs: Numeric) -> tuple[Tower, ...]:
+    def _scorers(self, frames: Numeric) -> tuple[Tower, ...]:
         if self.scorer in ("none", "prompter"):
             return ()
         if self.scorer in ("mllm", "llm"):
-            read = companions.reader(self.scorer, maximum(frames, 1.0) * self.scorer_tokens, runs)
+            read = companions.reader(self.scorer, frames * self.scorer_tokens)
             return (companions.scorer("siglip", frames), read) if self.scorer == "mllm" else (read,)
         return (companions.scorer(self.scorer, frames),)
 

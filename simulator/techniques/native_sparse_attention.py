@@ -73,9 +73,10 @@ class NativeSparseAttention(AbstractTechnique):
             on = program.batch * where(self.share > 0.0, 1.0, 0.0)
             heads = attention.kv_heads * self.share
             op = Matmul(f"{_NAME} compress", n=attention.head_dim, k=self.compress * attention.head_dim)
-            rows = cost.rows(on * 2.0 * heads, tokens / self.stride, "prefill")
             stored = (0.0 if layer.cache is None else layer.cache.bytes_per_token) * on * self.share * tokens / self.stride
-            extras.append(Extra(f"{_NAME} compress", "prefill", op, rows, float(layer.count), memory_bytes=stored * layer.count))
+            extras.append(
+                cost.charged(f"{_NAME} compress", "prefill", op, on * 2.0 * heads, tokens / self.stride, float(layer.count), stored * layer.count)
+            )
         return reduction.with_extras(replace(program, decoder=replace(program.decoder, layers=layers)), extras)
 
     def _decode(self, program: Program, layer: Layer) -> Layer:

@@ -84,7 +84,7 @@ class SparseAttention(AbstractTechnique):
             step = self.stride if self.score == "antidiagonal" else self.block
             inner = attention.head_dim * (self.stride if self.score == "antidiagonal" else 1.0)
             op = Matmul(f"{_NAME} estimate", n=maximum(tokens / step, 1.0), k=inner)
-            extras.append(Extra(f"{_NAME} estimate", "prefill", op, cost.rows(on * heads, tokens / step, "prefill"), count))
+            extras.append(cost.charged(f"{_NAME} estimate", "prefill", op, on * heads, tokens / step, count))
             extras.append(cost.gather(f"{_NAME} pool", "prefill", on, tokens, (heads + attention.kv_heads) * attention.head_dim, count))
         extras.append(cost.topk(_NAME, "prefill", on, blocks * blocks * heads, count))
         if self.permute:

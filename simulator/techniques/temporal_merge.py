@@ -29,7 +29,12 @@ class TemporalMerge(AbstractTechnique):
         family="temporal_merge",
         entry="dycoke",
         axis="visual_tokens",
-        engines={"hf-sdpa": ("patch", "the authors' code of DyCoke changes LLaVA-OneVision in transformers")},
+        engines={
+            "hf-sdpa": ("patch", "the authors' code of DyCoke changes LLaVA-OneVision in transformers"),
+            "vllm": ("runs", "tokens like those of the frame before: --video-pruning-rate (EVS, pull request 22980), since 0.11"),
+            "sglang": ("runs", "EVS for Nemotron-Nano-VL (pull request 14051, 2025); other models need a patch"),
+            "trtllm": ("runs", "MultimodalConfig.video_pruning_rate, 1.3"),
+        },
     )
     factor: Numeric = parameter(0.0, "frames that become one; 0: use keep", unit="frames", low=0, high=1e6)
     keep: Numeric = parameter(0.475, "visual tokens kept", unit="fraction", low=1e-6, high=1)

@@ -136,6 +136,22 @@ class TestEveryTechnique:
                     spread = np.broadcast_to(np.asarray(together[key], float), (2,))
                     assert toy.close(spread[index], number), (knob.name, value, key)
 
+    def test_an_array_may_hold_the_off_value(self, name: str) -> None:
+        kind = TECHNIQUES[name]
+        off = kind.neutral()
+        for knob in numeric_knobs(kind):
+            value = getattr(off, knob.name)
+            if not isinstance(value, int | float) or value == getattr(kind(), knob.name):
+                continue
+            together = compose_one(given(kind, knob, np.array([value, values_of(knob)[0]]))).numbers()
+            for key, number in compose_one(given(kind, knob, value)).numbers().items():
+                found = np.broadcast_to(np.asarray(together[key], float), (2,))
+                assert np.isfinite(found).all(), (knob.name, key)
+                if key.endswith(".flops"):
+                    assert toy.close(found[0], number), (knob.name, key)
+                elif key.endswith(".seconds"):  # what is structural (a matrix split in two) stays in an array
+                    assert toy.close(found[0], number, 0.05), (knob.name, key)
+
     def test_keeping_less_never_costs_flops(self, name: str) -> None:
         kind = TECHNIQUES[name]
         for knob in numeric_knobs(kind):
