@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import final
 
 from simulator.build.format import in_format
@@ -15,7 +16,7 @@ from simulator.build.pixels import visual_input
 from simulator.build.vision import build_tower
 from simulator.efficiency import kernels_for
 from simulator.presets import resolve
-from simulator.program import Program, VisualInput
+from simulator.program import Decoder, Program, VisualInput
 from simulator.quantity import Numeric
 from simulator.spec.deployment import Engine, Parallelism, load_engine
 from simulator.spec.hardware import Chip, ChipLink, Device
@@ -158,7 +159,7 @@ def plain(case: Case, model: Lvlm, size: Numeric) -> Program:
         clips = tuple(replace(item, width=item.width * size, height=item.height * size) for item in clips)
     seen = _seen(model, pictures, clips)
     parallel = case.parallel
-    decoder = in_format(build_decoder(model, parallel.tp, parallel.pp, parallel.ep), case.format)
+    decoder = _decoder(model, parallel.tp, parallel.pp, parallel.ep, case.format)
     towers = ()
     if model.vision is not None and seen.grids:
         data = parallel.encoder == "data"
@@ -173,6 +174,11 @@ def plain(case: Case, model: Lvlm, size: Numeric) -> Program:
         decoder=replace(decoder, replicas=float(parallel.dp)) if parallel.dp > 1 else decoder,
         assumptions=_assumptions(case, model),
     )
+
+
+@lru_cache(maxsize=512)
+def _decoder(model: Lvlm, tp: int, pp: int, ep: int, format: str) -> Decoder:
+    return in_format(build_decoder(model, tp, pp, ep), format)
 
 
 _NOTHING = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -121,9 +121,10 @@ class Attention(AbstractOp):
         if self.mask == "grid":  # one kernel call per window: mean rows of a window, as many as there are
             keys = pairs / maximum(rows, 1e-9)
             batch, width = shape.batch * rows / maximum(keys, 1e-9), keys
+        kernel = "mla_decode" if self.shared and shape.phase == "decode" else _KERNEL[shape.phase]
         return Work(
             self.name,
-            _KERNEL[shape.phase],
+            kernel,
             self.format,
             2.0 * shape.batch * pairs * self.heads * (self.head_dim + self.value_dim),
             0.0,

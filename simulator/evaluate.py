@@ -39,6 +39,7 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     encode(program, totals["encode"], totals["project"])
     prefill(program, decoder, totals["prefill"])
     steps = decode(program, totals["decode"])
+    drafted = draft(program, totals["decode"], steps)
     group = decoder.devices * decoder.replicas
     for name in ("encode", "project", "prefill", "decode"):
         for extra in extras.get(name, ()):
@@ -60,6 +61,8 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
         totals["project"].host(share, 0.0, 0.0)
     totals["prefill"].host(passes, engine.stage.seconds, engine.stage.spread)
     totals["decode"].host(steps, engine.step.seconds, engine.step.spread)
+    if drafted is not None:
+        totals["decode"].merge(drafted)
     towers = max((tower.devices * tower.copies for tower in program.towers), default=1.0) * decoder.replicas
     return Run(
         program,
@@ -143,9 +146,18 @@ def decode(program: Program, total: Total) -> Numeric:
     prompt = Tokens(program.visual, program.text)
     # Mean number of tokens generated before a pass: 0, p, 2p, ..., tokens - p.
     _stack(program, program.decoder, prompt, total, cycles, plan.rows, tokens, per_cycle)
-    if plan.draft is not None:
-        _draft(program, plan.draft, total, cycles, tokens, per_cycle)
     return cycles
+
+
+def draft(program: Program, target: Total, cycles: Numeric) -> Total | None:
+    """The drafter's passes, if there is one. They take turns with verification, so neither's launches hide behind the other."""
+    plan = program.decode
+    if plan.draft is None or (not is_array(cycles) and cycles <= 0.0):
+        return None
+    total = Total(target.machine, target.stage, rows=None if target.rows is None else [])
+    _draft(program, plan.draft, total, cycles, maximum(program.output - 1.0, 0.0), 1.0 / plan.cycles_per_token)
+    total.host(0.0, 0.0, 0.0)
+    return total
 
 
 def _draft(program: Program, draft: Draft, total: Total, cycles: Numeric, tokens: Numeric, per_cycle: Numeric) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, final
 
 from simulator.program import Program
-from simulator.quantity import Numeric
+from simulator.quantity import Numeric, maximum
 from simulator.spec.folders import data_folder
 from simulator.spec.source import SpecError
 from simulator.spec.yaml import read_yaml
@@ -23,7 +23,7 @@ from simulator.stage import Machine, Total
 class Host:
     """Seconds on one worker: per request, per file, per source megapixel (decode; resize), per megapixel written, per text token.
 
-    spread: 80 % half-width in log of the whole. source: where the lines were measured.
+    spread: 80 % half-width in log, the larger of its lines for pictures. source: where the lines were measured.
     """
 
     request: float
@@ -35,6 +35,9 @@ class Host:
     byte: float
     spread: float
     source: str
+
+
+_PICTURE = ("seconds_per_megapixel_decode", "seconds_per_megapixel_resize", "seconds_per_output_megapixel")
 
 
 @lru_cache(maxsize=8)
@@ -50,9 +53,9 @@ def load_host(processor: str) -> Host:
         return float(lines[name]["value"])
 
     return Host(
-        line("seconds_per_request"), line("seconds_per_image"), line("seconds_per_megapixel_decode"),
+        line("seconds_per_request") + line("handover_seconds_per_request"), line("seconds_per_image"), line("seconds_per_megapixel_decode"),
         line("seconds_per_megapixel_resize"), line("seconds_per_output_megapixel"), line("seconds_per_text_token"),
-        line("handover_seconds_per_byte"), max(float(item["spread"]) for item in lines.values()), str(data["reference"]),
+        line("handover_seconds_per_byte"), max(float(lines[name]["spread"]) for name in _PICTURE), str(data["reference"]),
     )  # fmt: skip
 
 
@@ -66,9 +69,7 @@ def preprocess(program: Program, machine: Machine, host: Host, total: Total) -> 
     seconds = host.request + seen.files * host.file + pixels * 1e-6 + program.text * host.token
     copied = written * 3.0 * 2.0  # three channels, two bytes each
     busy = (seconds + copied * host.byte) * program.batch / machine.engine.workers
-    # Fewer requests than workers: one request still takes its own time.
-    alone = seconds + copied * host.byte
-    slowest = busy * (busy > alone) + alone * (busy <= alone)
+    slowest = maximum(busy, seconds + copied * host.byte)  # one request takes its own time, however many workers
     total.extra(slowest * program.host_scale, "host", host.spread, "host")
     link = machine.chip.host
     total.extra(link.latency + copied * program.batch / link.bandwidth, "host", 0.3, "host copy")

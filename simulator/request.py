@@ -70,7 +70,7 @@ def floor_seconds(total: Total, passes: Numeric, devices: Numeric) -> Numeric:
 def measure(case: Case, assembly: Assembly | None = None) -> Metrics:
     """All numbers of a case; arrays in, arrays out."""
     program = (assembly or assemble(case)).program
-    host = load_host(case.processor) if case.preprocess and program.visual_input.files is not None else None
+    host = load_host(case.processor) if case.preprocess else None
     metrics = _measure_one(case, program, host)
     for branch in program.branches:
         other = _measure_one(case, branch.program, host)
@@ -343,7 +343,8 @@ def _check_context(case: Case, program: Program) -> None:
 
 def _notes(case: Case, program: Program, metrics: Metrics) -> tuple[tuple[str, ...], tuple[str, ...]]:
     notes = [*program.assumptions, *program.visual_input.notes]
-    notes += [f"{case.device.name}.{name} is assumed" for name in case.device.assumed()]
+    if case.device.assumed():
+        notes.append(f"{case.device.name}: assumed figures {', '.join(case.device.assumed())}")
     engine = case.engine
     for label, item in (("launch", engine.launch), ("step", engine.step), ("stage", engine.stage), ("request", engine.request)):
         if item.source.kind == "assumed":

@@ -183,6 +183,18 @@ class Total:
         if self.rows is not None:
             self.rows += [(name, work, taken, repeats) for name, work, taken in bundle.rows if taken is not None]
 
+    def merge(self, other: Total) -> None:
+        """Add what another total of the same stage holds."""
+        for name in ("seconds", "launches", "flops", "compute_floor", "weight_bytes", "activation_bytes", "kv_bytes"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("transient_bytes", "widest_bytes"):
+            setattr(self, name, maximum(getattr(self, name), getattr(other, name)))
+        for mine, its in ((self.terms, other.terms), (self.low, other.low), (self.high, other.high), (self.sources, other.sources)):
+            for key, value in its.items():
+                mine[key] = mine.get(key, 0.0) + value
+        if self.rows is not None and other.rows is not None:
+            self.rows += other.rows
+
     def slow(self, factor: float) -> None:
         """Device time times `factor`, as anchored on a deployment."""
         self.seconds = self.seconds * factor
@@ -223,42 +235,56 @@ class Total:
         return self.seconds * exp(-low), self.seconds * exp(high)
 
 
+_ATTENTION = frozenset(("encoder_attention", "prefill_attention", "decode_attention"))
+
+
 def timed(work: Work, machine: Machine) -> Time:
     """Seconds of one kernel on the machine."""
     kernels, chip, dims, kernel = machine.kernels, machine.chip, work.dims, work.kernel
+    format, flops, moved = work.format, work.flops, work.bytes
     if kernel == "gemm":
-        return kernels.gemm(chip, work.format, *dims, work.flops, work.bytes)
+        m, n, k, copies, bits = dims
+        return kernels.gemm(chip, format, m, n, k, copies, bits, flops, moved)
     if kernel == "grouped_gemm":
-        return kernels.grouped_gemm(chip, work.format, *dims, work.flops, work.bytes)
+        m, n, k, experts, bits = dims
+        return kernels.grouped_gemm(chip, format, m, n, k, experts, bits, flops, moved)
     if kernel == "depthwise":
-        return kernels.depthwise(chip, work.format, work.flops, work.bytes)
-    if kernel == "encoder_attention":
-        return kernels.encoder_attention(chip, work.format, *dims, work.flops, work.bytes)
-    if kernel == "prefill_attention":
-        return kernels.prefill_attention(chip, work.format, *dims, work.flops, work.bytes)
-    if kernel == "decode_attention":
-        return kernels.decode_attention(chip, work.format, *dims, work.flops, work.bytes)
+        return kernels.depthwise(chip, format, flops, moved)
+    if kernel == "mla_decode":
+        return kernels.mla_decode(chip, format, flops, moved)
+    if kernel in _ATTENTION:
+        batch, heads, kv_heads, head_dim, query, context = dims
+        if kernel == "encoder_attention":
+            return kernels.encoder_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
+        if kernel == "prefill_attention":
+            return kernels.prefill_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
+        return kernels.decode_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
     if kernel == "all_reduce":
-        return kernels.all_reduce(chip, *dims)
+        return kernels.all_reduce(chip, dims[0], dims[1])
     if kernel == "all_gather":
-        return kernels.all_gather(chip, *dims)
+        return kernels.all_gather(chip, dims[0], dims[1])
     if kernel == "all_to_all":
-        return kernels.all_to_all(chip, *dims)
+        return kernels.all_to_all(chip, dims[0], dims[1])
     if kernel == "send":
-        return kernels.send(chip, *dims)
+        return kernels.send(chip, dims[0], dims[1])
     if kernel.startswith("copy_"):
         return kernels.copy(chip, kernel.removeprefix("copy_"), dims[0])
     return kernels.elementwise(chip, kernel, work.bytes)
 
 
-_ENGINE_KERNEL = {"prefill_attention": "prefill", "decode_attention": "decode", "encoder_attention": "encoder"}
+_ENGINE_KERNEL = {
+    "prefill_attention": "prefill",
+    "decode_attention": "decode",
+    "mla_decode": "decode",
+    "encoder_attention": "encoder",
+}
 
 
 def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
     """The kernels an engine really starts for an operator with that work."""
     if isinstance(op, Attention):
         kernel = getattr(engine, _ENGINE_KERNEL[work.kernel])
-        if engine.copies_cache and work.kernel == "decode_attention":
+        if engine.copies_cache and work.kernel in ("decode_attention", "mla_decode"):
             appended = _pass("cache append", "gather", 2.0 * work.kv_bytes)
             return (appended, *_attended(op, work, engine, kernel))
         return _attended(op, work, engine, kernel)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 from simulator.ops import AbstractOp, Experts, Matmul
 from simulator.program import Decoder, map_ops
@@ -23,7 +22,6 @@ def requantised(op: AbstractOp, format: str, weight_bits: Numeric, activation_bi
     return op
 
 
-@lru_cache(maxsize=256)
 def in_format(decoder: Decoder, format: str) -> Decoder:
     """The decoder with its linear layers in `format` (embedding, head, norms and attention stay as they are)."""
     if format == "bf16":

@@ -82,9 +82,18 @@ class Device(Spec):
 
     def assumed(self) -> tuple[str, ...]:
         """Names of the figures that nobody measured or published."""
-        return tuple(
-            name for name, value in self if isinstance(value, Figure) and self.sources[value.source].kind == "assumed"
-        )
+        return self._assumed
+
+    @cached_property
+    def _assumed(self) -> tuple[str, ...]:
+        figures: dict[str, Figure] = {}
+        for name, value in self:
+            if isinstance(value, Figure):
+                figures[name] = value
+            elif isinstance(value, Link):
+                figures |= {f"{name}.bandwidth": value.bandwidth, f"{name}.latency": value.latency}
+        figures |= {f"peak.{name}": figure for name, figure in self.peak.items()}
+        return tuple(name for name, figure in figures.items() if self.sources[figure.source].kind == "assumed")
 
     @cached_property
     def chip(self) -> Chip:
@@ -98,8 +107,8 @@ class Device(Spec):
         return Chip(
             name=self.name,
             architecture=self.architecture,
-            peak={key: figure.value for key, figure in self.peak.items()},
-            runs_as=dict(self.runs_as),
+            peak={str(key): figure.value for key, figure in self.peak.items()},
+            runs_as={str(key): str(value) for key, value in self.runs_as.items()},
             vector_flops=self.vector_flops.value,
             memory_bytes=self.memory_bytes.value,
             bandwidth=self.memory_bandwidth.value,

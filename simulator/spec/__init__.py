@@ -1,0 +1,1 @@
+"""What a user writes down: frozen pydantic models, loaders, and one-line errors."""
