@@ -11,8 +11,8 @@ from typing import ClassVar, final
 
 from simulator import companions
 from simulator.ops import AbstractOp, Matmul
-from simulator.program import Layer, Program
-from simulator.quantity import Numeric, minimum
+from simulator.program import Grid, Layer, Program
+from simulator.quantity import Numeric, is_array, minimum, sqrt
 from simulator.reduction import main_tower
 from simulator.spec.source import SpecError
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
@@ -39,6 +39,7 @@ class EncoderSwap(AbstractTechnique):
         },
     )
     factor: str = parameter("64", "pixels per token side; 0: the encoder stays", unit="pixel", choices=("0", "16", "32", "64"))
+    size: Numeric = parameter(0.0, "side of the square it sees of every picture or frame; 0: the crops there are", unit="pixel", low=0, high=16384)
     model: str = parameter("", "model whose encoder, projector and preprocessing are taken", kind="text")
 
     @classmethod
@@ -49,8 +50,16 @@ class EncoderSwap(AbstractTechnique):
         """Visual tokens after over before, at most 1; without pixels at hand (`model`) 1."""
         if self.model or self.factor == "0" or not program.visual_input.grids:
             return 1.0
-        pixels = sum((grid.crops * grid.pixels for grid in program.visual_input.grids), start=program.visual * 0.0)
-        return minimum(pixels / float(self.factor) ** 2 / program.visual_input.tokens, 1.0)
+        tokens = sum((grid.crops * grid.tokens for grid in self._grids(program)), start=program.visual * 0.0)
+        return minimum(tokens / program.visual_input.tokens, 1.0)
+
+    def _grids(self, program: Program) -> tuple[Grid, ...]:
+        """What the hierarchical encoder sees: squares of `size`, or the crops there are, at `factor` pixels per token side."""
+        factor, seen = float(self.factor), program.visual_input
+        if not is_array(self.size) and self.size == 0.0:
+            return tuple(_coarser(grid, grid.pixels, factor) for grid in seen.grids)
+        pixels = self.size * self.size
+        return (_coarser(Grid(seen.images, 1.0, 1.0, 0.0, pixels), pixels, factor),)
 
     def apply(self, program: Program, context: Context) -> Program:
         tower = main_tower(program)
@@ -58,16 +67,10 @@ class EncoderSwap(AbstractTechnique):
             return program
         if self.model:
             return self._donated(program, context)
-        factor = int(self.factor)
-        seen = program.visual_input
-        grids = tuple(
-            replace(g, height=g.height * (g.pixels / (g.height * g.width)) ** 0.5 / factor,
-                    width=g.width * (g.pixels / (g.height * g.width)) ** 0.5 / factor, tokens=g.pixels / factor**2)
-            for g in seen.grids
-        )  # fmt: skip
-        swapped, width = companions.hierarchical(factor, grids)
+        seen, grids = program.visual_input, self._grids(program)
+        swapped, width = companions.hierarchical(int(self.factor), grids)
         swapped = replace(swapped, projector=companions.perceptron(width, program.decoder.hidden), split=tower.split, copies=tower.copies)
-        note = _NOTE.format(factor)
+        note = _NOTE.format(self.factor)
         return replace(
             program, visual_input=replace(seen, grids=grids, separators=seen.separators * 0.0),
             towers=(*program.towers[:-1], swapped), assumptions=(*program.assumptions, note),
@@ -86,6 +89,12 @@ class EncoderSwap(AbstractTechnique):
             program, visual_input=replace(other.visual_input, grids=grids, separators=other.visual_input.separators * share),
             towers=(*program.towers[:-1], replace(tower, grids=grids, projector=fitted)),
         )  # fmt: skip
+
+
+def _coarser(grid: Grid, pixels: Numeric, factor: float) -> Grid:
+    """The crop in patches of factor x factor pixels, one visual token each."""
+    side = sqrt(pixels / (grid.height * grid.width)) / factor
+    return replace(grid, height=grid.height * side, width=grid.width * side, tokens=pixels / factor**2)
 
 
 def _crops(program: Program) -> Numeric:

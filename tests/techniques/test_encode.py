@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from simulator.presets import resolve
 from simulator.spec.source import SpecError
+from simulator.technique import compose
 from simulator.techniques.adapter_swap import AdapterSwap
 from simulator.techniques.adaptive_resolution import AdaptiveResolution
 from simulator.techniques.encoder_merge import EncoderMerge
@@ -166,6 +168,12 @@ def test_hierarchical_encoder_has_the_parameters_of_fastvithd() -> None:
     assert owned == pytest.approx(125e6, rel=0.05)
     assert result.program.visual == pytest.approx(2 * (168 / 64) ** 2)
     assert result.flops("prefill") < 0.2 * plain.flops("prefill")
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("fastvlm", 256), ("convllava", 576), ("fastvit", 64)])
+def test_published_encoders_hand_on_their_tokens(name: str, tokens: int) -> None:
+    made, _ = compose(toy.program(crops=1.0), resolve(name, {}), toy.context(crops=1.0))
+    assert made.visual == pytest.approx(tokens)
 
 
 def test_donor_encoder_feeds_this_decoder() -> None:
