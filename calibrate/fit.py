@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from calibrate.estimate import Estimated, estimate
-from calibrate.held_out import HeldOut, hold_out
+from calibrate.held_out import HANDFUL, HeldOut, hold_out
 from calibrate.problems import form_of
 from calibrate.readers import read_all
 from calibrate.samples import Samples
@@ -119,7 +119,7 @@ def describe(samples: Samples, form: str, found: Estimated, held: HeldOut, table
             "coverage": _digits(held.coverage()),
             "band_width": _digits(held.width()),
             "ratio": _digits(held.ratio),
-            "split": f"30 % of whole groups, {held.rows['seed'].nunique()} seeds; coverage of each seed by the bands of the others",
+            "split": split_of(held, samples),
             "regions": by_region,
         },
         "bands": {name: [held.bands.low[i], held.bands.high[i]] for i, name in enumerate(REGIONS)},
@@ -135,6 +135,15 @@ def describe(samples: Samples, form: str, found: Estimated, held: HeldOut, table
     if table is not None:
         data["table"] = _table(table)
     return data
+
+
+def split_of(held: HeldOut, samples: Samples) -> str:
+    """How rows were held out, in words."""
+    groups, seeds = int(samples.rows["group"].nunique()), int(held.rows["seed"].nunique())
+    how = "each group in turn" if 1 < groups < HANDFUL else f"30 % of whole groups, {seeds} times"
+    if groups == 1:
+        how = f"30 % of the rows (one group only), {seeds} times"
+    return f"{how}; coverage of each by the bands of the others"
 
 
 def _digits(value: object) -> float:
