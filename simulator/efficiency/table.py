@@ -66,24 +66,45 @@ class Table:
         return math.exp(weight * (low + u * (near + v * (far - near) - low)))
 
     def _array(self, coordinates: Sequence[Numeric]) -> NDArray[np.float64]:
-        points = np.broadcast_arrays(*[np.log2(np.maximum(item, 1e-3)) for item in coordinates])
-        shape = points[0].shape
-        weight = np.ones(shape)
-        places: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
-        for x, knots in zip(points, self.knots, strict=True):
-            grid = np.asarray(knots)
+        """Axes given by a plain number are interpolated away first, so that mostly one axis is left to look up."""
+        values, weight = self.values, 1.0
+        points: list[NDArray[np.float64]] = []
+        grids: list[NDArray[np.float64]] = []
+        for item, knots in zip(coordinates, self.knots, strict=True):
+            axis = len(points)
+            if isinstance(item, np.ndarray):
+                points.append(np.log2(np.maximum(item, 1e-3)))
+                grids.append(np.asarray(knots))
+                continue
+            i, u, inside = _place(item, knots)
+            weight *= inside
+            low, high = values.take(i, axis), values.take(i + 1, axis)
+            values = low + u * (high - low)
+        fade: Numeric = weight
+        for x, grid in zip(points, grids, strict=True):
             outside = np.maximum(grid[0] - x, 0.0) + np.maximum(x - grid[-1], 0.0)
-            weight = weight * np.maximum(0.0, 1.0 - outside / FADE)
-            held = np.clip(x, grid[0], grid[-1])
-            i = np.clip(np.searchsorted(grid, held, side="right") - 1, 0, len(grid) - 2)
-            places.append((i, (held - grid[i]) / (grid[i + 1] - grid[i])))
-        total = np.zeros(shape)
-        for corner in product((0, 1), repeat=len(places)):
-            share = np.ones(shape)
-            for bit, (_, u) in zip(corner, places, strict=True):
-                share = share * (u if bit else 1.0 - u)
-            total = total + share * self.values[tuple(i + bit for bit, (i, _) in zip(corner, places, strict=True))]
-        return np.exp(weight * total)
+            fade = fade * np.maximum(0.0, 1.0 - outside / FADE)
+        if len(points) == 1:
+            return np.exp(fade * np.interp(points[0], grids[0], values))
+        return np.exp(fade * _corners(np.broadcast_arrays(*points), grids, values))
+
+
+def _corners(
+    points: Sequence[NDArray[np.float64]], grids: Sequence[NDArray[np.float64]], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Multilinear interpolation of `values` over `grids`, held at their ends."""
+    places: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    for x, grid in zip(points, grids, strict=True):
+        held = np.clip(x, grid[0], grid[-1])
+        i = np.clip(np.searchsorted(grid, held, side="right") - 1, 0, len(grid) - 2)
+        places.append((i, (held - grid[i]) / (grid[i + 1] - grid[i])))
+    total = np.zeros(points[0].shape)
+    for corner in product((0, 1), repeat=len(places)):
+        share: Numeric = 1.0
+        for bit, (_, u) in zip(corner, places, strict=True):
+            share = share * (u if bit else 1.0 - u)
+        total = total + share * values[tuple(i + bit for bit, (i, _) in zip(corner, places, strict=True))]
+    return total
 
 
 def _place(value: float, knots: tuple[float, ...]) -> tuple[int, float, float]:
