@@ -19,6 +19,7 @@ from simulator.timing import Time
 
 NETWORK = frozenset(("all_reduce", "all_gather", "all_to_all", "send"))
 UNFUSED = frozenset(("norm", "rope", "activation", "add"))
+_ATTENTION = frozenset(("encoder_attention", "prefill_attention", "decode_attention"))
 TERMS = ("compute", "memory", "overhead", "network", "host")
 
 
@@ -92,7 +93,7 @@ class Bundle:
 
     def _time(self, op: AbstractOp, work: Work, machine: Machine) -> None:
         for kernel in lowered(op, work, machine.engine):
-            size = kernel.dims[0]
+            size = kernel.dims[0] * kernel.dims[4] if kernel.kernel in _ATTENTION else kernel.dims[0]
             varies = is_array(size)
             if not varies and size <= 0.0:
                 continue
@@ -235,9 +236,6 @@ class Total:
         return self.seconds * exp(-low), self.seconds * exp(high)
 
 
-_ATTENTION = frozenset(("encoder_attention", "prefill_attention", "decode_attention"))
-
-
 def timed(work: Work, machine: Machine) -> Time:
     """Seconds of one kernel on the machine."""
     kernels, chip, dims, kernel = machine.kernels, machine.chip, work.dims, work.kernel
@@ -253,7 +251,8 @@ def timed(work: Work, machine: Machine) -> Time:
     if kernel == "mla_decode":
         return kernels.mla_decode(chip, format, flops, moved)
     if kernel in _ATTENTION:
-        batch, heads, kv_heads, head_dim, query, context = dims
+        batch, heads, kv_heads, head_dim, rows, context = dims
+        query = maximum(rows, 1e-9)
         if kernel == "encoder_attention":
             return kernels.encoder_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
         if kernel == "prefill_attention":
