@@ -60,6 +60,11 @@ class HeldOut:
             inside.append(float(np.mean((e[mine] >= -low) & (e[mine] <= high))))
         return float(np.mean(inside))
 
+    def inside(self, bands: Bands) -> float:
+        """Share of rows inside bands that were made from other splits (the shipped ones)."""
+        e, where = self.rows[self.best].to_numpy(np.float64), self.rows["region"].to_numpy(np.int64)
+        return float(np.mean((e >= -np.asarray(bands.low)[where]) & (e <= np.asarray(bands.high)[where])))
+
     def width(self) -> float:
         """Mean of upper over lower, less one."""
         where = self.rows["region"].to_numpy(np.int64)
