@@ -30,7 +30,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         engine=draw(st.sampled_from(ENGINES)),
         workload=Workload(
             images=(Image(width=draw(st.integers(60, 3000)), height=draw(st.integers(60, 3000))),),
-            text_tokens=draw(st.integers(1, 3000)),
+            text_tokens=draw(st.integers(1, 2000)),
             output_tokens=draw(st.integers(1, 1000)),
             batch=draw(st.integers(1, 16)),
         ),
