@@ -140,13 +140,15 @@ def prompt_shape(program: Program, layer: Layer) -> Shape:
     return Shape("prefill", program.batch, fresh, cached, images=program.visual_input.images)
 
 
-def bypass(layer: Layer, frozen: Numeric) -> Layer:
+def bypass(program: Program, layer: Layer, frozen: Numeric) -> Layer:
     """`frozen` of the visual rows pass a decoder layer by: their keys and values are made, but no query, no output
-    projection and no feed-forward part. A layer without attention (a recurrence needs every row) stays as it is."""
+    projection and no feed-forward part. The last row of the prompt always runs, as the first token comes from it. A layer
+    without attention (a recurrence needs every row) stays as it is."""
     attention = attention_of(layer)
     if attention is None:
         return layer
-    stay = 1.0 - frozen
+    rows = prompt_shape(program, layer).query
+    stay = maximum(1.0 - frozen, maximum(1.0 - rows.text, 0.0) / maximum(rows.visual, 1.0))
     queries = attention.heads / (attention.heads + attention.kv_heads)
     own = 0.0 if layer.cache is None else layer.cache.key_width + layer.cache.value_width
     ops: list[AbstractOp] = []

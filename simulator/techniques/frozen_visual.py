@@ -48,7 +48,7 @@ class FrozenVisual(AbstractTechnique):
         if self.layers:
             for index in set(self.layers):
                 at = cost.layer_index("frozen_visual.layers", index, layers[-1].stop)
-                layers = edit(layers, lambda layer: reduction.bypass(layer, 1.0), at, at + 1)
+                layers = edit(layers, lambda layer: reduction.bypass(program, layer, 1.0), at, at + 1)
         elif is_array(self.ratio) or self.ratio > 0.0:  # with nothing frozen the projections stay fused
-            layers = edit(layers, lambda layer: reduction.bypass(layer, self.ratio))
+            layers = edit(layers, lambda layer: reduction.bypass(program, layer, self.ratio))
         return replace(program, decoder=replace(program.decoder, layers=layers))

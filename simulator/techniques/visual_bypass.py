@@ -51,5 +51,5 @@ class VisualBypass(AbstractTechnique):
     def apply(self, program: Program, context: Context) -> Program:
         if self.stop == 0 or self._stop(program) <= self.start:
             return program
-        layers = edit(program.decoder.layers, lambda layer: reduction.bypass(layer, 1.0), self.start, self._stop(program))
+        layers = edit(program.decoder.layers, lambda layer: reduction.bypass(program, layer, 1.0), self.start, self._stop(program))
         return replace(program, decoder=replace(program.decoder, layers=layers))

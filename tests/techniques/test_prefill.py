@@ -113,6 +113,12 @@ def test_bypass_leaves_keys_values_and_text() -> None:
     assert result.flops("decode") == plain.flops("decode")
 
 
+def test_without_text_the_last_visual_token_still_runs() -> None:
+    result = toy.with_(VisualBypass(), text=0.0)
+    expected = HEAD + 32 * layer_flops(1, VISUAL, (VISUAL + 1) / 2)
+    assert result.flops("prefill") == pytest.approx(expected) and np.isfinite(result.seconds("prefill"))
+
+
 def test_bypass_and_frozen_layers_are_one_operator() -> None:
     assert toy.with_(VisualBypass(4, 20)).flops("prefill") == toy.with_(FrozenVisual(layers=tuple(range(4, 20)))).flops("prefill")
     ratio = toy.with_(FrozenVisual(ratio=0.5)).flops("prefill")

@@ -84,7 +84,9 @@ def machine(engine: str = "vllm", hardware: str = "h100-sxm") -> Machine:
 def context(lvlm: Lvlm | None = None, engine: str = "vllm", **sizes: Numeric) -> Context:
     lvlm = lvlm or model()
     at = machine(engine)
-    return Context(lvlm, at.chip, at.engine, Parallelism(), model, lambda other, size: program(other, size, **sizes))
+    rest = {key: value for key, value in sizes.items() if key != "size"}
+    base = sizes.get("size", 1.0)
+    return Context(lvlm, at.chip, at.engine, Parallelism(), model, lambda other, size: program(other, base * size, **rest))
 
 
 @dataclass(frozen=True)
