@@ -11,5 +11,12 @@ from simulator.figures.anatomy import operators as operators
 from simulator.figures.anatomy import river as river
 from simulator.figures.waterfall import memory_waterfall as memory_waterfall
 from simulator.figures.flow import token_river as token_river
+from simulator.figures.grid import METRICS as METRICS
+from simulator.figures.grid import comparison as comparison
+from simulator.figures.grid import heat as heat
+from simulator.figures.grid import lines as lines
+from simulator.figures.grid import needed as needed
+from simulator.figures.grid import regimes as regimes
+from simulator.figures.grid import words as words
 from simulator.figures.roof import roofline as roofline
 from simulator.figures.bars import stage_bars as stage_bars
