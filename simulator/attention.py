@@ -92,7 +92,7 @@ class Attention(AbstractOp):
         if self.mask == "window":
             return clipped_sum(start, count, self.window)
         if self.mask == "chunk":
-            return chunked_sum(start, count, float(self.window))
+            return chunked_sum(start, count, self.window)
         return count * start + count * (count + 1.0) / 2.0
 
     def _grid_pairs(self, shape: Shape) -> Numeric:

@@ -73,8 +73,10 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
 
 
 def _any_visual(program: Program) -> Numeric:
-    tokens = program.visual_input.tokens
-    return where(tokens > 0.0, 1.0, 0.0)
+    alive: Numeric = 0.0
+    for tower in program.towers:
+        alive = maximum(alive, 1.0 - tower.cached)
+    return where(program.visual_input.tokens * alive > 0.0, 1.0, 0.0)
 
 
 def chunks(program: Program, machine: Machine) -> Numeric:
@@ -98,15 +100,16 @@ def encode(program: Program, total: Total, project: Total) -> None:
             if not is_array(batch) and batch <= 0.0:
                 continue
             patches = grid.height * grid.width
-            over = tower.devices * tower.copies
+            over = tower.devices * tower.copies * program.decoder.replicas
             for layer in tower.layers:
                 shape = Shape(
                     "encode", batch, Tokens(patches * layer.keep, tower.extra_rows), height=grid.height, width=grid.width
                 )
                 total.run(layer.prefill, shape, layer.count * layer.executed_prefill, over)
+            joined = tower.projector_devices * tower.copies * program.decoder.replicas
             for layer in tower.projector:
                 shape = Shape("project", batch, Tokens(patches * layer.keep, grid.tokens * layer.keep))
-                project.run(layer.prefill, shape, layer.count * layer.executed_prefill, tower.projector_devices * tower.copies)
+                project.run(layer.prefill, shape, layer.count * layer.executed_prefill, joined)
 
 
 def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.0) -> None:

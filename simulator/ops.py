@@ -194,7 +194,7 @@ class Experts(AbstractOp):
 @final
 @dataclass(frozen=True, slots=True)
 class Convolution(AbstractOp):
-    """k x k convolution, channels_in -> channels_out, groups; output pixels = query rows / group."""
+    """k x k convolution, channels_in -> channels_out, groups; output pixels = query rows / group, `text` of the text rows."""
 
     name: str
     channels_in: float
@@ -207,6 +207,7 @@ class Convolution(AbstractOp):
     activation_bits: Numeric = 16.0
     bias: bool = False
     group: Numeric = 1.0
+    text: float = 1.0
     taps: float = 0.0  # kernel elements if not kernel**2 (3-D patch embedding)
 
     @property
@@ -215,7 +216,7 @@ class Convolution(AbstractOp):
         return self.channels_out * (self.channels_in / self.groups * taps + (1.0 if self.bias else 0.0))
 
     def work(self, shape: Shape) -> Work:
-        pixels = rows_of(shape, 1.0, 1.0) / self.group
+        pixels = rows_of(shape, 1.0, self.text) / self.group
         taps = self.taps or self.kernel**2
         k = self.channels_in / self.groups * taps
         inputs = pixels * self.stride**2 * self.channels_in
@@ -313,7 +314,7 @@ def clipped_sum(start: Numeric, count: Numeric, window: Numeric) -> Numeric:
     return below * start + below * (below + 1.0) / 2.0 + (count - below) * window
 
 
-def chunked_sum(start: Numeric, count: Numeric, chunk: float) -> Numeric:
+def chunked_sum(start: Numeric, count: Numeric, chunk: Numeric) -> Numeric:
     """sum over i = 1..count of the 1-based position of token start + i within its chunk (Llama-4's local attention)."""
 
     def upto(n: Numeric) -> Numeric:

@@ -6,7 +6,7 @@ their sums add in squares. A stage is as fast as the slower of the device and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 from simulator.attention import Attention
@@ -93,23 +93,23 @@ class Bundle:
 
     def _time(self, op: AbstractOp, work: Work, machine: Machine) -> None:
         for kernel in lowered(op, work, machine.engine):
-            size = kernel.dims[0] * kernel.dims[4] if kernel.kernel in _ATTENTION else kernel.dims[0]
+            size = _size(kernel)
             varies = is_array(size)
             if not varies and size <= 0.0:
                 continue
             taken = timed(kernel, machine)
-            self._add(kernel, taken, where(size > 0.0, 1.0, 0.0) if varies else 1.0, machine)
+            self._add(kernel, _only(taken, size > 0.0) if varies else taken, where(size > 0.0, 1.0, 0.0) if varies else 1.0, machine)
 
     def _add(self, work: Work, taken: Time, scale: Numeric, machine: Machine) -> None:
-        seconds = taken.expected * scale
+        seconds = taken.expected
         self.seconds = self.seconds + seconds
         terms = self.terms
         if work.kernel in NETWORK:
             terms[3] = terms[3] + seconds
         else:
-            terms[0] = terms[0] + taken.compute * scale
-            terms[1] = terms[1] + taken.memory * scale
-            terms[2] = terms[2] + taken.overhead * scale
+            terms[0] = terms[0] + taken.compute
+            terms[1] = terms[1] + taken.memory
+            terms[2] = terms[2] + taken.overhead
         self.launches = self.launches + scale * (work.launches * machine.engine.kernels.get(work.kernel, 1.0))
         self.transient_bytes = maximum(self.transient_bytes, work.transient_bytes)
         fit = taken.fit
@@ -117,6 +117,27 @@ class Bundle:
         self.high[fit] = self.high.get(fit, 0.0) + seconds * taken.high
         self.sources[taken.source] = self.sources.get(taken.source, 0.0) + seconds
         self.rows.append((work.name, work, taken))
+
+
+def _size(work: Work) -> Numeric:
+    """Zero where the kernel has nothing to do: no rows, no columns, no message."""
+    dims = work.dims
+    if work.kernel in _ATTENTION:
+        return dims[0] * dims[4]
+    return dims[0] * dims[1] * dims[2] if work.kernel == "gemm" else dims[0]
+
+
+def _only(taken: Time, runs: Numeric) -> Time:
+    """The time where the kernel runs, nothing where it has no rows (an empty kernel's formula may not even be a number)."""
+    return replace(
+        taken,
+        expected=where(runs, taken.expected, 0.0),
+        low=where(runs, taken.low, 0.0),
+        high=where(runs, taken.high, 0.0),
+        compute=where(runs, taken.compute, 0.0),
+        memory=where(runs, taken.memory, 0.0),
+        overhead=where(runs, taken.overhead, 0.0),
+    )
 
 
 @final
