@@ -63,13 +63,14 @@ class Terms(NamedTuple):
 def move(chip: Chip, bytes: Numeric, em: float, share: float, el2: float, footprint: Numeric) -> Numeric:
     """Seconds to move `bytes` when `footprint` [byte] is cycled through.
 
-    A fraction 1 / (1 + (footprint / (share cache))^4) comes from the last-level cache: all of it when the cycle fits,
+    A fraction 1 / (1 + (footprint / (share cache))^8) comes from the last-level cache: all of it when the cycle fits,
     none when it is much larger. The cache is never slower than the memory.
     """
     cold = bytes / (em * chip.bandwidth)
     if footprint is COLD:
         return cold
-    ratio = minimum(footprint / (share * chip.l2_bytes), 1e9)
+    ratio = minimum(footprint / (share * chip.l2_bytes), 1e6)
+    ratio = ratio * ratio
     ratio = ratio * ratio
     return cold - (cold - minimum(bytes / (el2 * chip.l2_bandwidth), cold)) / (1.0 + ratio * ratio)
 
