@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, final
+from typing import Any
 
+from simulator.literature.presets import Preset, Value, load_presets
 from simulator.spec.source import SpecError
 from simulator.technique import AbstractTechnique, check, convert, parameters, registry, unknown
 
-_FILE = Path(__file__).parent / "literature" / "presets.csv"
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """parts: (technique, parameters that differ from its defaults), in the file's words."""
-
-    name: str
-    entry: str
-    parts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-    default_kind: str
-    source: str
-    training_free: bool
-    query_aware: bool
-    notes: str
-
-
-@lru_cache(maxsize=1)
 def presets() -> dict[str, Preset]:
     """Every preset by name."""
-    with _FILE.open(newline="", encoding="utf-8") as file:
-        return {row["preset"]: _preset(row) for row in csv.DictReader(file) if row["techniques"]}
-
-
-def _preset(row: dict[str, str]) -> Preset:
-    kinds = row["techniques"].split(";")
-    overrides = row["overrides"].split(";") if row["overrides"] else []
-    overrides += [""] * (len(kinds) - len(overrides))
-    parts: list[tuple[str, tuple[tuple[str, str], ...]]] = []
-    for kind, text in zip(kinds, overrides, strict=True):
-        pairs = (item.partition("=") for item in filter(None, text.split(",")))
-        parts.append((kind.strip(), tuple((name.strip(), value.strip()) for name, _, value in pairs)))
-    return Preset(
-        row["preset"], row["entry"], tuple(parts), row["default_kind"], row["source"],
-        row["training_free"] == "true", row["query_aware"] == "true", row["notes"],
-    )  # fmt: skip
+    return load_presets()
 
 
 def names() -> list[str]:
@@ -60,7 +25,7 @@ def resolve(kind: str, given: Mapping[str, Any]) -> tuple[tuple[str, AbstractTec
     """A technique or preset with parameters as (name given, technique) pairs; values may be arrays."""
     known = registry()
     if kind in known:
-        parts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ((kind, ()),)
+        parts: tuple[tuple[str, tuple[tuple[str, Value], ...]], ...] = ((kind, ()),)
     elif kind in presets():
         parts = presets()[kind].parts
     else:

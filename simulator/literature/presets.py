@@ -51,6 +51,11 @@ class Preset:
     query_aware: bool
     notes: str
 
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[tuple[str, Value], ...]], ...]:
+        """(technique, parameters) of every step."""
+        return tuple((step.technique, step.parameters) for step in self.steps)
+
 
 def read_value(text: str) -> Value:
     """`0.5`, `true`, `map`, or `8|16|24` as Python values."""
