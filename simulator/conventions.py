@@ -14,7 +14,8 @@ Tokens are those alive in each layer after the techniques of the scenario.
 from __future__ import annotations
 
 from simulator.assemble import Case, assemble
-from simulator.spec.model import Block
+from simulator.program import Program
+from simulator.spec.model import Block, LanguageModel
 from simulator.spec.source import SpecError
 
 CONVENTIONS = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
@@ -22,10 +23,13 @@ CONVENTIONS = ("c1", "c2", "c3", "c4", "c5", "c6", "c7")
 
 def convention_flops(case: Case, name: str) -> dict[str, float]:
     """FLOPs (or multiply-accumulates, as the convention has it) of prefill for one sequence, by stage."""
+    return {"prefill": program_flops(assemble(case).program, case.model.language, name)}
+
+
+def program_flops(program: Program, language: LanguageModel, name: str) -> float:
+    """The same for a program that is at hand."""
     if name not in CONVENTIONS:
         raise SpecError(f"--flops-convention: {name!r} is not known; one of {', '.join(CONVENTIONS)}")
-    program = assemble(case).program
-    language = case.model.language
     blocks: list[Block] = [block for count, block in language.stack.runs for _ in range(count)]
     text = 0.0 if name in ("c1", "c2") else float(program.text)
     total, index = 0.0, 0
@@ -38,7 +42,7 @@ def convention_flops(case: Case, name: str) -> dict[str, float]:
         total += 2.0 * language.hidden * language.vocabulary * (float(program.visual) + text)
     if name == "c6":
         total += language.hidden * language.vocabulary
-    return {"prefill": total}
+    return total
 
 
 def _layer(name: str, block: Block, hidden: float, tokens: float) -> float:
