@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 
+from simulator.explorer.links import remember
 from simulator.explorer.registry import PAGES, Entry
 from simulator.explorer.sidebar import Choice, sidebar
 
-st.set_page_config(page_title="LVLM simulator", page_icon=":material/speed:", layout="wide")
+ICON = Path(__file__).parent / "simulator" / "explorer" / "icon.png"
+st.set_page_config(page_title="LVLM simulator", page_icon=str(ICON), layout="wide")
 
 shared: dict[str, Choice] = {}
 
@@ -23,12 +26,11 @@ def opener(entry: Entry) -> Callable[[], None]:
     return opened
 
 
-page = st.navigation(
-    [
-        st.Page(opener(entry), title=entry.title, icon=entry.icon, url_path=entry.path, default=entry is PAGES[0])
-        for entry in PAGES
-    ],
-    position="top",
-)
+pages = {
+    entry.path: st.Page(opener(entry), title=entry.title, icon=entry.icon, url_path=entry.path, default=entry is PAGES[0])
+    for entry in PAGES
+}
+remember(pages)
+page = st.navigation(list(pages.values()), position="top")
 shared["choice"] = sidebar()
 page.run()

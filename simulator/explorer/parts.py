@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -28,6 +29,11 @@ def chart(figure: go.Figure, key: str, alt: str, title: str = "") -> None:
     if title:
         st.markdown(f"**{title}**")
     st.plotly_chart(figure, key=key, theme=None, config=CHART, alt=alt)
+
+
+def chart_events(figure: go.Figure, key: str, alt: str) -> Any:
+    """As `chart`; returns what the reader clicked."""
+    return st.plotly_chart(figure, key=key, theme=None, config=CHART, alt=alt, on_select="rerun", selection_mode="points")
 
 
 def remark(item: Remark, key: str) -> None:

@@ -195,4 +195,4 @@ def comparison(frame: pd.DataFrame, labels: pd.Series, metric: str, mode: Mode =
                                  "array": [frame.loc[row, high] * shown.factor - t for row, t in zip(order, total, strict=True)],
                                  "arrayminus": [t - frame.loc[row, low] * shown.factor for row, t in zip(order, total, strict=True)]}})  # fmt: skip
     return figure(data, mode, 130 + 34 * len(order), barmode="stack", bargap=0.3, xaxis={"title": title(shown.title), "rangemode": "tozero"},
-                  yaxis={"ticks": "", "title": title("")}, margin={"t": 40})  # fmt: skip
+                  yaxis={"ticks": "", "title": title("")}, margin={"t": 40}, legend={"traceorder": "normal"})  # fmt: skip
