@@ -140,7 +140,8 @@ def _rows(
             continue
         given = [row[axis.path] for row in rows]
         numbers = np.array(given, dtype=float)
-        values[axis.path] = tuple(numbers.T) if coded else numbers
+        single = len(rows) == 1  # a plain float costs the core a tenth of an array of one
+        values[axis.path] = tuple(map(float, numbers[0]) if single else numbers.T) if coded else float(numbers[0]) if single else numbers
         data[axis.path] = np.array([axis.values.index(item) for item in given], np.int32) if coded else numbers.astype(column_type(space, axis))
     ready, refused = "runs", ""
     try:

@@ -1,0 +1,160 @@
+"""One knob of a scenario, all else held: the metrics along it, and where they cross a target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from simulator.assemble import assemble
+from simulator.request import measure
+from simulator.search import columns
+from simulator.search.axes import REAL, WHOLE, make_axis
+from simulator.search.pick import base_value
+from simulator.search.space import case_with
+from simulator.spec.scenario import Scenario, TechniqueUse
+from simulator.spec.source import SpecError
+from simulator.technique import Parameter, parameters, registry
+
+SAMPLES = 256
+"""Places at which a knob is looked at before roots are solved: two roots closer than that may be missed."""
+
+_USUAL: dict[str, tuple[float, float]] = {
+    "workload.text_tokens": (1, 131_072),
+    "workload.output_tokens": (1, 131_072),
+    "workload.batch": (1, 4_096),
+    "workload.images.width": (28, 8_192),
+    "workload.images.height": (28, 8_192),
+    "workload.images.count": (1, 1_024),
+    "workload.images.scale": (1 / 16, 16),
+    "workload.videos.scale": (1 / 16, 16),
+    "workload.videos.width": (28, 8_192),
+    "workload.videos.height": (28, 8_192),
+    "workload.videos.frames": (1, 16_384),
+    "workload.videos.duration": (1, 86_400),
+    "workload.videos.fps": (0.05, 60),
+    "scale.price": (1 / 64, 64),
+}
+"""Range of a knob where the caller gives none; hardware figures 1/64 to 64, parameters of techniques as declared."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """A numeric axis of a scenario between `low` and `high`."""
+
+    scenario: Scenario
+    path: str
+    low: float
+    high: float
+    whole: bool
+    logarithmic: bool
+
+    def at(self, values: Any) -> columns.Point:
+        """Everything known at one value or at an array of them."""
+        case = case_with(self.scenario, {self.path: values})
+        assembly = assemble(case)
+        return columns.Point(case, assembly, measure(case, assembly))
+
+    def metric(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A metric column along the knob."""
+        return np.asarray(columns.values(self.at(plain(values)), (name,), values.shape)[name], dtype=float)
+
+    def samples(self, count: int = SAMPLES) -> NDArray[np.float64]:
+        """Values from low to high, equally far apart in log for knobs of many sizes."""
+        if self.logarithmic:
+            values = np.geomspace(self.low, self.high, count)
+        else:
+            values = np.linspace(self.low, self.high, count)
+        values[0], values[-1] = self.low, self.high
+        return np.unique(np.round(values)) if self.whole else values
+
+
+def knob(scenario: Scenario, path: str, low: float | None = None, high: float | None = None) -> Knob:
+    """A knob by its axis path; a technique that the scenario lacks is put in. Raises SpecError for what is not numeric."""
+    if path.startswith("techniques.") and path.count(".") == 2:
+        name = path.split(".")[1]
+        if all(use.kind != name for use in scenario.techniques):
+            scenario = scenario.model_copy(update={"techniques": (*scenario.techniques, TechniqueUse(kind=name))})
+        declared = _declared(path)
+        bounds, whole = (declared.low, declared.high), declared.kind == "integer"
+        if math.isinf(bounds[1]):
+            bounds = (bounds[0], max(float(base_value(scenario, path)) * 64, 64.0))
+    else:
+        bounds = _USUAL.get(path, (1 / 64, 64))
+        whole = path in WHOLE
+    start, stop = bounds[0] if low is None else float(low), bounds[1] if high is None else float(high)
+    if path not in WHOLE and path not in REAL and not path.startswith("techniques."):
+        raise SpecError(f"knob: {path!r} is not a number of a scenario; accepted: {', '.join([*WHOLE, *REAL])}, techniques.NAME.PARAMETER")
+    if not start < stop:
+        raise SpecError(f"knob {path}: {start:g} to {stop:g} is not a range")
+    for end in (start, stop):
+        axis = make_axis(path, [int(end) if whole and end == int(end) else end], scenario)
+        if not axis.numeric:
+            raise SpecError(f"knob: {path!r} is looped over, not solved for; sweep it instead")
+    return Knob(scenario, path, start, stop, whole, start > 0 and stop / start > 20)
+
+
+def plain(values: NDArray[np.float64]) -> Any:
+    """One value as a float, which the core handles ten times as fast as an array of one."""
+    return float(values[0]) if values.size == 1 else values
+
+
+def _declared(path: str) -> Parameter:
+    from simulator.presets import presets
+    from simulator.technique import unknown
+
+    _, name, parameter = path.split(".")
+    known = registry()
+    if name not in known and name not in presets():
+        raise unknown(name, [*known, *presets()])
+    parts = [name] if name in known else [part for part, _ in presets()[name].parts]
+    found = {item.name: item for part in parts for item in parameters(known[part])}
+    if parameter not in found:
+        raise SpecError(f"techniques.{name}.{parameter}: no such parameter; accepted: {', '.join(found)}")
+    return found[parameter]
+
+
+def crossings(
+    over: Callable[[NDArray[np.float64]], NDArray[np.float64]], samples: NDArray[np.float64], whole: bool
+) -> list[tuple[float, float]]:
+    """Where `over` changes sign between samples: (last value before, first value after), the same value twice where it is zero
+    there. Continuous crossings and jumps are both solved by Brent's method (a jump to the nearest floating-point numbers).
+    """
+    levels = over(samples)
+    found: list[tuple[float, float]] = []
+    for at in range(len(samples) - 1):
+        a, b = levels[at], levels[at + 1]
+        if a == 0.0:
+            if at == 0 or levels[at - 1] != 0.0:
+                found.append((float(samples[at]), float(samples[at])))
+        elif b != 0.0 and (a > 0) != (b > 0) and not (math.isnan(a) or math.isnan(b)):
+            found.append(_between(over, float(samples[at]), float(samples[at + 1]), whole))
+    if levels[-1] == 0.0 and levels[-2] != 0.0:
+        found.append((float(samples[-1]), float(samples[-1])))
+    return found
+
+
+def _between(over: Callable[[NDArray[np.float64]], NDArray[np.float64]], low: float, high: float, whole: bool) -> tuple[float, float]:
+    def one(value: float) -> float:
+        return float(over(np.array([value]))[0])
+
+    if not whole:
+        root, _ = brentq(one, low, high, xtol=1e-15 * max(abs(high), 1.0), rtol=8.9e-16, maxiter=200, full_output=True)
+        root = float(root)
+        below = max(np.nextafter(root, -np.inf) - 4e-15 * abs(root), low)
+        above = min(np.nextafter(root, np.inf) + 4e-15 * abs(root), high)
+        return (root, root) if abs(one(root)) <= 1e-9 else (float(below), float(above))
+    sign = one(low) > 0
+    while high - low > 1:
+        middle = float(math.floor((low + high) / 2))
+        if (one(middle) > 0) == sign:
+            low = middle
+        else:
+            high = middle
+    return low, high
