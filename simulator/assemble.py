@@ -13,6 +13,7 @@ from typing import final
 from simulator.build.format import in_format
 from simulator.build.language import build_decoder
 from simulator.build.pixels import visual_input
+from simulator.build.uniform import uniform
 from simulator.build.vision import build_tower
 from simulator.efficiency import kernels_for
 from simulator.presets import resolve
@@ -165,7 +166,7 @@ def plain(case: Case, model: Lvlm, size: Numeric) -> Program:
         data = parallel.encoder == "data"
         tower = build_tower(model, seen.grids, 1 if data else parallel.tp)
         towers = (replace(tower, split=1.0 / parallel.tp, copies=float(parallel.tp)) if data else tower,)
-    return Program(
+    program = Program(
         batch=case.batch / parallel.dp if parallel.dp > 1 else case.batch,
         text=case.text,
         output=case.output,
@@ -174,6 +175,7 @@ def plain(case: Case, model: Lvlm, size: Numeric) -> Program:
         decoder=replace(decoder, replicas=float(parallel.dp)) if parallel.dp > 1 else decoder,
         assumptions=_assumptions(case, model),
     )
+    return uniform(program, case.format) if case.engine.uniform else program
 
 
 @lru_cache(maxsize=512)

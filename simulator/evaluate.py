@@ -10,6 +10,7 @@ from simulator.host import Host, preprocess
 from simulator.ops import AbstractOp, Shape, Tokens, chunked_sum, clipped_sum
 from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName
 from simulator.quantity import Numeric, ceil, clip, is_array, maximum, where
+from simulator.spec.deployment import Engine
 from simulator.stage import Machine, Total
 
 # Two-point Gauss-Legendre on [0, 1]: exact for the cubic a smooth maximum looks like between break points.
@@ -57,10 +58,11 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     passes = chunks(program, machine)
     if visual:
         share = _any_visual(program)
-        totals["encode"].host(share, engine.stage.seconds, engine.stage.spread)
+        blocks = sum((_depth(engine, tower.layers) for tower in program.towers), start=0.0)
+        totals["encode"].host(share, engine.stage.seconds, engine.stage.spread, share * blocks)
         totals["project"].host(share, 0.0, 0.0)
-    totals["prefill"].host(passes, engine.stage.seconds, engine.stage.spread)
-    totals["decode"].host(steps, engine.step.seconds, engine.step.spread)
+    totals["prefill"].host(passes, engine.stage.seconds, engine.stage.spread, passes * _depth(engine, decoder.layers))
+    totals["decode"].host(steps, engine.step.seconds, engine.step.spread, steps * _depth(engine, decoder.layers, "decode"))
     if drafted is not None:
         totals["decode"].merge(drafted)
     towers = max((tower.devices * tower.copies for tower in program.towers), default=1.0) * decoder.replicas
@@ -70,6 +72,17 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
         {"preprocess": 1.0, "encode": 1.0, "project": 1.0, "prefill": passes, "decode": steps},
         {"preprocess": 1.0, "encode": towers, "project": towers, "prefill": group, "decode": group},
     )
+
+
+def _depth(engine: Engine, layers: tuple[Layer, ...], phase: StageName = "prefill") -> Numeric:
+    """Layers that one pass runs, stems and heads not counted; 0 where the engine has no time per layer."""
+    total: Numeric = 0.0
+    if not engine.layer:
+        return total
+    for layer in layers:
+        if layer.index >= 0 and layer.kind != "head":
+            total = total + layer.count * (layer.executed_decode if phase == "decode" else layer.executed_prefill)
+    return total
 
 
 def _any_visual(program: Program) -> Numeric:

@@ -231,14 +231,20 @@ class Total:
         self.low[fit] = self.low.get(fit, 0.0) + seconds * spread
         self.high[fit] = self.high.get(fit, 0.0) + seconds * spread
 
-    def host(self, passes: Numeric, overhead: Numeric, spread: float) -> None:
-        """The host's side of `passes` executions: launches that the device may have to wait for, and fixed time."""
+    def host(self, passes: Numeric, overhead: Numeric, spread: float, layers: Numeric = 0.0) -> None:
+        """The host's side of `passes` executions of `layers` layers in all: launches and layers, for which the device
+        waits if they take longer than it does (always, where the host is the device), and fixed time."""
         engine = self.machine.engine
         fit = f"engine {engine.name}"
         if self.stage not in engine.graph:
             feeding = self.launches * engine.launch.seconds
-            waiting = maximum(feeding - self.seconds, 0.0)
-            self.extra(waiting, "overhead", engine.launch.spread, fit)
+            spent = engine.launch.spread
+            layer = engine.layer.get(self.stage)
+            if layer is not None:
+                feeding = feeding + layers * layer.seconds
+                spent = max(spent, layer.spread)
+            waiting = maximum(feeding - self.seconds, 0.0) if engine.overlap else feeding
+            self.extra(waiting, "overhead", spent, fit)
         self.extra(passes * overhead, "overhead", spread, fit)
 
     def band(self) -> tuple[Numeric, Numeric]:

@@ -51,7 +51,8 @@ def choices(chip: Chip, engine: str, version: str | None = None, folder: Path | 
     figures = figures_of(chip)
     key = tuple(sorted(figures.items()))
     runs_as = tuple(sorted((name, chip.runs_as.get(name, name)) for name in FORMATS if name not in chip.peak))
-    return _choices(chip.name, chip.architecture, key, runs_as, engine, version, folder, alone)
+    beside = Path(chip.fits) if chip.fits and folder is None else folder
+    return _choices(chip.name, chip.architecture, key, runs_as, engine, version, folder, beside, alone)
 
 
 @lru_cache(maxsize=256)
@@ -63,10 +64,11 @@ def _choices(
     engine: str,
     version: str | None,
     folder: Path | None,
+    beside: Path | None,
     alone: bool,
 ) -> Choice:
     frameworks = frameworks_of(engine)
-    own = () if alone else fits_of(device, folder)
+    own = () if alone else fits_of(device, beside)
     others = {name: fits_of(name, folder) for name in fitted_devices(folder) if name != device}
     executed = dict(runs_as)
     table: dict[tuple[str, str], tuple[Fit, ...]] = {}

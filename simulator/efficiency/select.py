@@ -18,6 +18,8 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "hf-flash": ("torch-flash", "torch", "any", "vllm", "sglang", "vidur", "llmcompass", "torch-sdpa"),
     "hf-sdpa": ("torch-sdpa", "torch", "any", "vllm", "sglang", "vidur", "llmcompass", "torch-flash"),
     "hf-eager": ("torch-eager", "torch", "any", "vllm", "sglang", "vidur", "llmcompass", "torch-sdpa"),
+    "torch-cpu": ("torch", "torch-sdpa"),
+    "torch-cpu-eager": ("torch", "torch-eager", "torch-sdpa"),
 }
 ROOFLINES = ("ideal", "survey")
 BORROWED = 0.08  # log half-width added when a fit is another framework's; run-to-run and framework noise of bf16 is 3-5 %

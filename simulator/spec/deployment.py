@@ -29,6 +29,9 @@ class Engine(Spec):
     fits: framework whose kernel fits apply. encoder, prefill, decode: attention kernel per phase. repeats_kv: K and V
     are copied out to all query heads first. copies_cache: a decode step appends by copying the whole cache (torch.cat). softmax_bits: width of the score map while it is normalised.
     launch: host time per kernel start in stages that are not graph-captured. graph: stages replayed as one graph.
+    layer: host time per layer and pass of a stage (`encode`, `prefill`, `decode`) besides, where it was measured.
+    overlap: the host runs ahead of the device (False on a CPU, where they are the same cores and their times add).
+    uniform: the whole model is in the compute format (tower, cache and element-wise passes too), not its linear layers alone.
     kernels: kernels started per operator of a kind (absent: one), where a framework does not fuse.
     passes: how many times element-wise operators touch memory compared with one fused pass.
     step: scheduler and sampling time per decode step. stage: fixed time per prefill or encode pass.
@@ -51,6 +54,9 @@ class Engine(Spec):
     softmax_bits: int = 16
     launch: Overhead
     graph: tuple[str, ...] = ()
+    layer: dict[str, Overhead] = {}
+    overlap: bool = True
+    uniform: bool = False
     kernels: dict[str, float] = {}
     passes: float = Field(default=1.0, ge=1.0)
     step: Overhead
@@ -65,6 +71,13 @@ class Engine(Spec):
     decode_factor: float = Field(default=1.0, gt=0)
     formats: tuple[str, ...]
     notes: str = ""
+
+    @model_validator(mode="after")
+    def _stages_have_layers(self) -> Engine:
+        for stage in self.layer:
+            if stage not in ("encode", "prefill", "decode"):
+                raise ValueError(f"layer: {stage!r} has no layers; accepted: encode, prefill, decode")
+        return self
 
 
 class Parallelism(Spec):

@@ -42,7 +42,8 @@ class Device(Spec):
     vector_flops: non-tensor fp32 rate [FLOP/s]. memory_bytes [byte] and memory_bandwidth [byte/s] of the main memory.
     l2_bytes [byte], l2_bandwidth [byte/s]: last-level cache. sms: streaming multiprocessors, compute units or cores.
     clock_hz: boost [Hz]. tdp_w, idle_w [W]. price_per_hour [USD/h]. scale_up: device-to-device link (null: none),
-    pcie: through the host, host: host memory to device.
+    pcie: through the host, host: host memory to device. fits: folder of fits made of this very device (relative to the
+    profile's file), looked at before the shipped ones.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Device(Spec):
     pcie: Link
     host: Link
     max_devices: int = 8
+    fits: str = ""
     notes: str = ""
 
     @model_validator(mode="after")
@@ -122,6 +124,7 @@ class Device(Spec):
             scale_up=link(self.scale_up),
             pcie=pcie,
             host=host,
+            fits=self.fits,
         )
 
 
@@ -155,6 +158,7 @@ class Chip:
     scale_up: ChipLink | None
     pcie: ChipLink
     host: ChipLink
+    fits: str = ""
 
     def executed_format(self, format: str) -> str:
         """The format a multiplication in `format` really runs in on this chip."""

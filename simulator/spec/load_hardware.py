@@ -53,4 +53,7 @@ def _names(folder: Path) -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def _read(path: Path, stamp: int) -> Device:
     """`stamp` makes an edited file a new one."""
-    return validated(Device, read_yaml(path), str(path))
+    device = validated(Device, read_yaml(path), str(path))
+    if not device.fits:
+        return device
+    return device.model_copy(update={"fits": str((path.parent / device.fits).resolve())})
