@@ -1,0 +1,143 @@
+"""Clocks, speed-ups and memory readings of a row, as one band over everything the row leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from simulator.reproduce.clock import Answer, Array, Clock, answer, clock
+from simulator.reproduce.mixture import Band, mixture
+from simulator.reproduce.prior import NOISE, draws
+from simulator.reproduce.question import NotComparableError, Question, questions, techniques_of
+from simulator.reproduce.table import Row
+
+TIMES = {"ttft": "ttft", "prefill_time": "prefill_time", "tpot": "tpot", "latency": "latency", "cuda_time": "cuda_time"}
+RATES = {"decode_throughput": "tpot", "generate_throughput": "latency"}
+SPEEDUPS = {
+    "prefill_speedup": "prefill_time", "llm_speedup": "prefill_time", "ttft_speedup": "ttft", "decode_speedup": "tpot",
+    "e2e_speedup": "latency",
+}  # fmt: skip
+SHARES = {"benchmark_time": "latency", "latency_reduction": "latency"}
+MEMORY = ("gpu_memory", "kv_bytes")
+METRICS = (*TIMES, *RATES, *SPEEDUPS, *SHARES, *MEMORY)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Band of what the row prints. published: the figure it is held against. floor: least that physics allows for a time
+    (most, for a rate), under whatever the row leaves open; None where there is none."""
+
+    band: Band
+    published: float
+    floor: float | None
+    quantity: str
+    assumed: tuple[str, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Component:
+    value: Array
+    low: Array
+    high: Array
+    floor: Array
+    weight: Array
+
+
+def predict(row: Row) -> Prediction:
+    """The prediction of a timed or weighed row. Raises NotComparableError with the reason where there is none."""
+    if row.value is None:
+        raise NotComparableError("no figure is printed")
+    if not techniques_of(row) and "dense" not in row.method and not row.method.startswith("full"):
+        raise NotComparableError("the setting cannot be said as techniques")
+    if row.method.startswith("Context streaming"):
+        raise NotComparableError("the history's cache is reused, and only its length is stated")
+    asked = questions(row)
+    parts = [_component(row, method, baseline) for method, baseline in asked.pairs]
+    weight = np.concatenate([part.weight for part in parts])
+    notes = asked.assumed
+    if weight.sum() == 0.0:
+        weight, notes = np.ones_like(weight), (*notes, "fits no device in question")
+    value, low, high = (np.concatenate([getattr(part, name) for part in parts]) for name in ("value", "low", "high"))
+    noise = _noise(row)
+    band = mixture(value, np.hypot(low, noise), np.hypot(high, noise), weight)
+    bounds = np.concatenate([part.floor for part in parts])[weight > 0.0]
+    floor = float(bounds.max() if row.metric in RATES else bounds.min()) if np.isfinite(bounds).all() else None
+    quantity, published = _published(row)
+    return Prediction(band, published, floor, quantity, notes)
+
+
+def _published(row: Row) -> tuple[str, float]:
+    assert row.value is not None
+    if row.metric == "benchmark_time":
+        if not row.baseline:
+            raise NotComparableError("the number of requests is not stated, and there is no baseline")
+        return "share of the baseline's time", row.value / row.baseline
+    if row.metric == "latency_reduction":
+        return "share of the baseline's time", 1.0 - row.value
+    return row.metric, row.value
+
+
+def _noise(row: Row) -> float:
+    """Run against run (twice for a ratio), and half a unit of the last digit printed."""
+    assert row.value is not None
+    run = 0.0 if row.metric in MEMORY else NOISE * (2.0**0.5 if row.metric in SPEEDUPS or row.metric in SHARES else 1.0)
+    digits = max(len(f"{row.value:g}".split("e")[0].replace(".", "").strip("0")), 2)
+    return float(np.hypot(run, 0.4 * 10.0 ** (1 - digits)))
+
+
+def _component(row: Row, method: Question, baseline: Question) -> _Component:
+    nothing = np.full(draws().text.shape, np.nan)
+    found = answer(method)
+    if row.metric in MEMORY:
+        return _weighed(row, found)
+    if row.metric in TIMES:
+        item = clock(method, TIMES[row.metric])
+        return _Component(item.seconds, *_band(item), item.floor, found.fits)
+    if row.metric in RATES:
+        item = clock(method, RATES[row.metric])
+        made = found.output if row.metric == "generate_throughput" else 1.0
+        batch = method.batch * made
+        low, high = _band(item)
+        return _Component(batch / item.seconds, high, low, batch / np.maximum(item.floor, 1e-12), found.fits)
+    metric = {**SPEEDUPS, **SHARES}.get(row.metric)
+    if metric is None:
+        raise NotComparableError(f"{row.metric} is no time, rate or memory of a scenario")
+    if method == baseline:
+        raise NotComparableError("the setting cannot be said as techniques")
+    top, bottom = clock(method, metric), clock(baseline, metric)
+    if row.metric in SPEEDUPS:
+        top, bottom = bottom, top
+    return _Component(top.seconds / bottom.seconds, *_ratio_band(top, bottom), nothing, found.fits * answer(baseline).fits)
+
+
+def _weighed(row: Row, found: Answer) -> _Component:
+    value = found.memory.peak_bytes if row.metric == "gpu_memory" else found.memory.kv_bytes_resident
+    whole = np.broadcast_to(np.asarray(value, dtype=float), found.fits.shape)
+    spread = np.full(whole.shape, 0.1 if row.metric == "gpu_memory" else 0.01)
+    floor = np.broadcast_to(np.asarray(found.memory.weight_bytes, dtype=float), whole.shape)
+    return _Component(whole, spread, spread, floor if row.metric == "gpu_memory" else np.full(whole.shape, np.nan), found.fits)
+
+
+def _band(item: Clock) -> tuple[Array, Array]:
+    low, high = item.shares()
+    return _root(low.values(), item.seconds), _root(high.values(), item.seconds)
+
+
+def _ratio_band(top: Clock, bottom: Clock) -> tuple[Array, Array]:
+    """Both sides share the draw of a fit, so only the difference of its shares spreads the ratio."""
+    sides: list[Array] = []
+    for above, below in zip(top.shares(), bottom.shares(), strict=True):
+        zero = np.zeros_like(top.seconds)
+        sides.append(_root([above.get(fit, zero) - below.get(fit, zero) for fit in {**above, **below}], top.seconds))
+    return sides[0], sides[1]
+
+
+def _root(parts: object, like: Array) -> Array:
+    total = np.zeros_like(like)
+    for part in parts:  # type: ignore[attr-defined]
+        total = total + part**2
+    return np.maximum(np.sqrt(total), 1e-6)

@@ -1,0 +1,226 @@
+"""A row as questions to the simulator: one per engine and device that the row leaves open, arrays over the missing numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.literature import load_entries
+from simulator.presets import resolve
+from simulator.reproduce.prior import ENGINES, HARDWARE, OUTPUT, PICTURE, TEXT, UNFUSED, VARIANTS, VIDEO, draws, log_uniform
+from simulator.reproduce.stand_ins import bytes_per_token, model_named
+from simulator.reproduce.table import Row, load_table
+from simulator.spec.load_hardware import hardware_names
+from simulator.spec.model import Lvlm
+from simulator.spec.scenario import parse_technique
+from simulator.spec.source import SpecError
+
+TINYCHAT = str(Path(__file__).with_name("tinychat.yaml"))
+_WEIGHTS = {
+    "w4a16": "weight_quant:format=w4a16", "w4a16+w8a8-vision": "weight_quant:format=w4a16", "w4a16-bnb": "weight_quant:format=w4a16",
+    "w8a16": "weight_quant:format=weight_only,bits=8", "w3a16": "weight_quant:format=weight_only,bits=3", "fp8": "weight_quant:format=fp8",
+    "w8a8": "weight_quant:format=w8a8",
+}  # fmt: skip
+UNMODELLED = ("MLC", "llama.cpp", "ExLlamaV2")
+_PLAIN = ("", "fp16", "bf16")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One engine on one device. visual, text, output: one value per draw. devices: in a pipeline for transformers, else tensor-parallel.
+    flops_scale: 2 for products accumulated in fp16, which GeForce chips do at twice the rate of fp32."""
+
+    model: str
+    hardware: str
+    engine: str
+    devices: int
+    batch: float
+    visual: tuple[float, ...]
+    text: tuple[float, ...]
+    output: tuple[float, ...]
+    techniques: tuple[str, ...]
+    flops_scale: float = 1.0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Pairs of (method, baseline) and what was assumed for them."""
+
+    pairs: tuple[tuple[Question, Question], ...]
+    assumed: tuple[str, ...]
+
+
+class NotComparableError(ValueError):
+    """A row the simulator has nothing to say about; the message is the reason."""
+
+
+def questions(row: Row) -> Questions:
+    """The scenarios of a row, or NotComparableError with the reason."""
+    model = shipped(row)
+    visual, text, output, assumed = _numbers(row, model)
+    engines, more = _engines(row)
+    devices, hardware = _hardware(row)
+    notes = [*assumed, *more, *hardware]
+    method, baseline = techniques_of(row), _weights(row.precision_baseline)
+    count = int(row.devices or 1)
+    if not row.batch and "batch" not in row.assumed_fields:
+        notes.append("batch 1")
+    pairs: list[tuple[Question, Question]] = []
+    for engine in engines:
+        for device in devices:
+            first = Question(row.model, device, engine, count, row.batch or 1.0, visual, text, output, method, _scale(row, device))
+            plain = Question(row.model, device, _plain_engine(row, engine), count, row.batch or 1.0, visual, text, output, baseline)
+            pairs.append((first, plain))
+    return Questions(tuple(pairs), tuple(dict.fromkeys(notes)))
+
+
+def shipped(row: Row) -> Lvlm:
+    """The row's model, or NotComparableError."""
+    if not row.model:
+        raise NotComparableError("the source names no model")
+    model = model_named(row.model)
+    if model is None:
+        raise NotComparableError(f"{row.model} is not among the models, nor can it be put together from them")
+    return model
+
+
+def techniques_of(row: Row) -> tuple[str, ...]:
+    """The row's setting as `--with` expressions, with the accepted length and the precision that the row states."""
+    texts = [text for text in row.techniques.split(";") if text]
+    found: list[str] = []
+    kinds: set[str] = set()
+    for text in texts:
+        parts = {type(item).__module__.rsplit(".", 1)[-1] for _, item in _resolved(text)}
+        if "speculative" in parts:
+            text = _speculative(row, text)
+        kinds |= parts
+        found.append(text)
+    if "weight_quant" not in kinds:
+        found += _weights(row.precision)
+    if row.precision == "kv4" and "kv_quant" not in kinds:
+        found.append("kv_quant:bits=4")
+    return tuple(found)
+
+
+def _resolved(text: str) -> tuple[tuple[str, object], ...]:
+    try:
+        use = parse_technique(text)
+        return resolve(use.kind, use.parameters)
+    except ValueError as error:
+        raise SpecError(f"techniques: {error}") from None
+
+
+def _speculative(row: Row, text: str) -> str:
+    extra: list[str] = []
+    if row.accuracy_metric.startswith("accepted-length") and row.accuracy_value is not None:
+        extra.append(f"accepted={row.accuracy_value:g},relax=0")
+        text = ",".join(part for part in text.replace(":", ",", 1).split(",") if not part.startswith(("relax=", "accepted=")))
+        head, _, rest = text.partition(",")
+        text = f"{head}:{rest}" if rest else head
+    if row.draft:
+        extra.append(f"drafter={row.draft}")
+    return text + ("," if ":" in text else ":") + ",".join(extra) if extra else text
+
+
+def _weights(precision: str) -> tuple[str, ...]:
+    if precision in _PLAIN or precision.startswith(("kv", "int8-")):
+        return ()
+    if precision not in _WEIGHTS:
+        raise NotComparableError(f"precision {precision} has no cost model")
+    return (_WEIGHTS[precision],)
+
+
+def _engines(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if row.engine == "tinychat":
+        return (TINYCHAT,), ()
+    if row.engine:
+        return (row.engine,), ()
+    unknown = next((name for name in UNMODELLED if name in row.method), None)
+    if unknown:
+        raise NotComparableError(f"{unknown} has no engine profile")
+    names = UNFUSED if evicts(row) else ENGINES
+    return names, ("engine: " + ", ".join(names),)
+
+
+def evicts(row: Row) -> bool:
+    """Whether the setting drops cache rows by attention scores: then decoding ran on attention that repeats KV heads or is eager."""
+    return any(type(item).__module__.endswith(".kv_evict") for text in row.techniques.split(";") if text for _, item in _resolved(text))
+
+
+def _scale(row: Row, device: str) -> float:
+    halved = "FP16-acc" in row.method or "TinyChat 2.0" in row.method
+    return 2.0 if halved and device.startswith("rtx-") else 1.0
+
+
+def _plain_engine(row: Row, engine: str) -> str:
+    """TinyChat's fp16 baseline is Transformers, as its authors say; any other baseline ran under the engine of the method."""
+    return "hf-sdpa" if engine == TINYCHAT and row.precision_baseline in _PLAIN else engine
+
+
+def _hardware(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if not row.hardware:
+        return HARDWARE, ("hardware: " + ", ".join(HARDWARE),)
+    if row.hardware not in hardware_names() and "/" not in row.hardware:
+        raise NotComparableError(f"{row.hardware} is not among the hardware profiles")
+    if "hardware_variant" in row.assumed_fields and row.hardware in VARIANTS:
+        names = VARIANTS[row.hardware]
+        return names, (("hardware variant: " + ", ".join(names)),) if len(names) > 1 else ()
+    return (row.hardware,), ()
+
+
+def _numbers(row: Row, model: Lvlm) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
+    unit, notes = draws(), list[str]()
+    pictures = row.kind != "text_only"
+    text = _given(row.text_tokens)
+    prompt = row.prompt_tokens if row.prompt_tokens is not None else _cached_tokens(row, notes)
+    visual = _given(row.visual_before if pictures else 0.0)
+    if text is None and prompt is not None and visual is not None:
+        text = np.maximum(prompt - visual, 1.0)
+    if text is None:
+        text = log_uniform(unit.text, TEXT)
+        notes.append(f"text_tokens {TEXT[0]:g} to {TEXT[1]:g}")
+    if visual is None and prompt is not None:
+        visual = np.maximum(prompt - text, 1.0)
+    if visual is None:
+        visual = _seen(row, model, unit.visual, notes)
+    output = _given(row.output_tokens)
+    if output is None:
+        output = log_uniform(unit.output, OUTPUT)
+        notes.append(f"output_tokens {OUTPUT[0]:g} to {OUTPUT[1]:g}")
+    zeros = np.zeros(len(unit.text))
+    lists = [tuple(float(item) for item in np.broadcast_to(part + zeros, zeros.shape)) for part in (visual, text, output)]
+    return lists[0], lists[1], lists[2], tuple(notes)
+
+
+def _given(value: float | None) -> NDArray[np.float64] | None:
+    return None if value is None else np.asarray(value, dtype=float)
+
+
+def _seen(row: Row, model: Lvlm, unit: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:
+    scheme = model.preprocessing
+    if scheme is not None and scheme.kind == "fixed" and not _video(row):
+        return np.asarray(float(scheme.tokens))
+    bounds = VIDEO if _video(row) else PICTURE
+    notes.append(f"visual_before {bounds[0]:,.0f} to {bounds[1]:,.0f}")
+    return log_uniform(unit, bounds)
+
+
+def _video(row: Row) -> bool:
+    return any(item.id == row.entry and item.modality in ("video", "streaming_video") for item in load_entries())
+
+
+def _cached_tokens(row: Row, notes: list[str]) -> float | None:
+    """Prompt length from the bytes of the full cache, where the same source prints them for the same model."""
+    for other in load_table():
+        same = (other.entry, other.model, other.hardware) == (row.entry, row.model, row.hardware)
+        if same and other.metric == "kv_bytes" and other.baseline:
+            tokens = other.baseline / bytes_per_token(shipped(row))
+            notes.append(f"prompt of {tokens:,.0f} tokens from the {other.baseline / 1e9:.3g} GB of its cache ({other.id})")
+            return round(tokens)
+    return None

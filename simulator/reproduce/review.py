@@ -1,0 +1,144 @@
+"""An author's own table, before it is sent off: what physics forbids, what a reader cannot compare, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+from simulator.reproduce.clock import answer
+from simulator.reproduce.predict import MEMORY, METRICS, RATES, SHARES, SPEEDUPS, TIMES
+from simulator.reproduce.question import NotComparableError, evicts, techniques_of
+from simulator.reproduce.table import Row
+from simulator.reproduce.verdict import Result, judge
+from simulator.spec.source import SpecError
+
+Level = Literal["error", "warning", "note"]
+CLOCKS = (*TIMES, *RATES, *SPEEDUPS, *SHARES)
+NEEDED: dict[str, tuple[str, ...]] = {
+    "clock": ("hardware", "engine", "precision", "batch", "text_tokens"),
+    "decode": ("output_tokens",),
+    "memory": ("precision", "batch"),
+}
+BUDGET = 0.05
+"""Budgets that differ by more are not equal."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One remark on a row. level: `error` is impossible or wrong, `warning` misleads a reader, `note` is a gap."""
+
+    level: Level
+    row: str
+    text: str
+
+
+def review(rows: Sequence[Row]) -> tuple[tuple[Result, ...], tuple[Finding, ...]]:
+    """Verdicts on an author's rows, and what to mend: floor violations, eager baselines, unequal budgets, missing settings."""
+    results = tuple(judge(_own(row)) for row in rows)
+    findings: list[Finding] = []
+    for item in results:
+        findings += _forbidden(item)
+        findings += _eager(item.row)
+        findings += _missing(item.row)
+    return results, (*findings, *_unequal(rows))
+
+
+def _own(row: Row) -> Row:
+    """An author's row: measured with pictures unless it says otherwise."""
+    from dataclasses import replace
+
+    return row if row.kind else replace(row, kind="measured" if row.visual_before != 0.0 else "text_only")
+
+
+def _forbidden(item: Result) -> Iterator[Finding]:
+    row = item.row
+    if item.verdict == "impossible" and item.floor is not None and item.published is not None:
+        side = "above" if row.metric in RATES else "below"
+        yield Finding("error", row.id, f"{row.metric} {item.published:.4g} lies {side} the physical floor of {item.floor:.4g} on {row.hardware or 'any device in question'}")
+    elif item.verdict == "outside" and item.published and item.lower and item.upper:
+        far = max(item.published / item.upper, item.lower / item.published)
+        yield Finding("warning" if far > 2.0 else "note", row.id, f"{row.metric} {item.published:.4g} is outside what is predicted, {item.lower:.4g} to {item.upper:.4g}")
+    elif item.verdict == "off" and item.published and item.predicted:
+        yield Finding("warning", row.id, f"{row.metric} {item.published:.4g} does not follow from the setting: {item.predicted:.4g}")
+    elif item.verdict == "not comparable":
+        yield Finding("note", row.id, f"not compared: {item.why}")
+    if row.metric in SPEEDUPS and row.value is not None and row.baseline not in (None, 0.0, 1.0):
+        yield Finding("warning", row.id, f"a speed-up has baseline 1 or none, not {row.baseline:g}; give the two times instead")
+
+
+def _eager(row: Row) -> Iterator[Finding]:
+    if row.metric not in SPEEDUPS and not (row.metric in TIMES and row.baseline):
+        return
+    if row.engine == "hf-eager":
+        yield Finding("warning", row.id, "the baseline runs eager attention (score maps in memory, repeated KV heads); say so, or compare with a fused one as well")
+    elif not row.engine and _evicting(row):
+        yield Finding("warning", row.id, "engine is missing, and an un-fused baseline inflates what a smaller cache gains; name the attention kernel of the baseline")
+
+
+def _evicting(row: Row) -> bool:
+    try:
+        return evicts(row)
+    except SpecError:
+        return False
+
+
+def _missing(row: Row) -> Iterator[Finding]:
+    if row.metric not in METRICS:
+        return
+    names = list(NEEDED["memory" if row.metric in MEMORY else "clock"])
+    if row.metric in CLOCKS and (TIMES | RATES | SPEEDUPS | SHARES)[row.metric] in ("tpot", "latency"):
+        names += NEEDED["decode"]
+    absent = [name for name in names if getattr(row, name) in ("", None) and not (name == "text_tokens" and row.prompt_tokens is not None)]
+    if row.visual_before is None and row.prompt_tokens is None:
+        absent.append("visual_before")
+    try:
+        reduces = bool(row.techniques) and row.visual_before is not None and row.visual_after is None and row.visual_kept is None
+    except SpecError:
+        reduces = False
+    if reduces and _drops(row):
+        absent.append("visual_after")
+    if absent:
+        yield Finding("note", row.id, f"missing: {', '.join(absent)}")
+
+
+def _drops(row: Row) -> bool:
+    """Whether fewer visual tokens than given reach some layer."""
+    kinds = ("fastv", "pyramiddrop", "sparsevlm", "visionzip", "prumerge", "divprune", "in_llm_prune", "pre_llm_reduce", "post_encoder_reduce")
+    return row.techniques.split(":")[0] in kinds
+
+
+def _unequal(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Methods under the same metric, model and device whose mean visual tokens over layers differ."""
+    groups: dict[tuple[str, str, str, float | None], list[tuple[Row, float]]] = {}
+    for row in rows:
+        mean = mean_kept(row)
+        if mean is not None and mean < 1.0:
+            groups.setdefault((row.metric, row.model, row.hardware, row.visual_before), []).append((row, mean))
+    for members in groups.values():
+        low, high = min(members, key=lambda item: item[1]), max(members, key=lambda item: item[1])
+        if high[1] > low[1] * (1.0 + BUDGET):
+            yield Finding(
+                "warning", f"{low[0].id}, {high[0].id}",
+                f"unequal budgets: {low[0].method or low[0].techniques} keeps {low[1]:.1%} of the visual tokens on average over layers, "
+                f"{high[0].method or high[0].techniques} {high[1]:.1%}",
+            )  # fmt: skip
+
+
+def mean_kept(row: Row) -> float | None:
+    """Mean over layers of the share of visual tokens kept; None where the setting says nothing about it."""
+    from dataclasses import replace
+
+    from simulator.reproduce.clock import single
+    from simulator.reproduce.question import questions
+
+    try:
+        if row.visual_before is None or not techniques_of(row):
+            return None
+        asked = questions(replace(_own(row), engine="hf-sdpa", hardware="h100-sxm", devices=1.0)).pairs[0][0]
+        program = answer(single(asked, 0)).run.program
+    except (NotComparableError, SpecError):
+        return None
+    layers = program.decoder.layers
+    return sum(float(program.visual_keep * layer.keep) * layer.count for layer in layers) / sum(layer.count for layer in layers)

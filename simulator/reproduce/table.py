@@ -1,0 +1,113 @@
+"""The table of published figures, row by row, typed. The same schema serves an author's own table."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, final
+
+from simulator.spec.source import SpecError
+
+PUBLISHED = Path(__file__).resolve().parents[1] / "literature" / "published.csv"
+
+NUMBERS = (
+    "devices", "batch", "visual_before", "visual_after", "visual_kept", "text_tokens", "prompt_tokens", "prompt_after",
+    "output_tokens", "baseline", "value", "accuracy_baseline", "accuracy_value",
+)  # fmt: skip
+REQUIRED = ("model", "metric", "value")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure. Numbers in SI units, None where not stated; text is empty where not stated. Columns: PUBLISHED.md."""
+
+    id: str
+    entry: str
+    method: str
+    techniques: str
+    model: str
+    draft: str
+    hardware: str
+    devices: float | None
+    engine: str
+    precision: str
+    precision_baseline: str
+    batch: float | None
+    image: str
+    visual_before: float | None
+    visual_after: float | None
+    visual_schedule: str
+    visual_kept: float | None
+    prune_layer: str
+    text_tokens: float | None
+    prompt_tokens: float | None
+    prompt_after: float | None
+    output_tokens: float | None
+    metric: str
+    unit: str
+    baseline: float | None
+    value: float | None
+    accuracy_metric: str
+    accuracy_baseline: float | None
+    accuracy_value: float | None
+    kind: str
+    specified: bool
+    assumed_fields: tuple[str, ...]
+    provenance: str
+    source: str
+    notes: str
+
+
+COLUMNS = tuple(item.name for item in fields(Row))
+
+
+@lru_cache(maxsize=4)
+def load_table(path: Path = PUBLISHED) -> tuple[Row, ...]:
+    """Every row of a table in the published schema. Missing columns are empty; SpecError names a bad cell by line."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = tuple(reader.fieldnames or ())
+            rows = list(reader)
+    except OSError as error:
+        raise SpecError(f"--csv: {path}: {error.strerror}; a CSV file is wanted") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SpecError(f"--csv: {path}: not a CSV file in UTF-8 ({error})") from None
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        raise SpecError(f"--csv: {path.name}: column {missing[0]!r} is missing; needed: {', '.join(REQUIRED)}; known: {', '.join(COLUMNS)}")
+    strange = [name for name in header if name not in COLUMNS]
+    if strange:
+        raise SpecError(f"--csv: {path.name}: column {strange[0]!r} is not known; accepted: {', '.join(COLUMNS)}")
+    return tuple(_row(row, f"{path.name} line {line}", f"line {line}") for line, row in enumerate(rows, start=2))
+
+
+def _row(cells: dict[str, Any], where: str, name: str) -> Row:
+    values: dict[str, Any] = {}
+    for column in COLUMNS:
+        text = str(cells.get(column) or "").strip()
+        if column in NUMBERS:
+            values[column] = _number(text, f"{where}: {column}")
+        elif column == "specified":
+            values[column] = text.lower() == "true"
+        elif column == "assumed_fields":
+            values[column] = tuple(filter(None, text.split("|")))
+        else:
+            values[column] = text
+    values["id"] = values["id"] or name
+    return Row(**values)
+
+
+def _number(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise SpecError(f"--csv: {where}: {text!r} is not accepted; a number in SI units, or empty") from None
+    if not 0.0 <= value < float("inf"):
+        raise SpecError(f"--csv: {where}: {text!r} is not accepted; a finite number of at least 0")
+    return value
