@@ -241,7 +241,8 @@ def _latent(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) 
 
 
 def _linear(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -> Mixer:
-    """A recurrent mixer: matrices, a scan over tokens, and a state that does not grow."""
+    """A recurrent mixer: matrices, a scan over tokens, and a state that does not grow. A prompt is scanned with the state on the
+    chip; a decode step reads and writes it."""
     hidden = language.hidden
     ops: list[AbstractOp] = []
     *inner, last = spec.projections
@@ -256,9 +257,9 @@ def _linear(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) 
                 copies=float(item.copies),
             )
         )
-    moved = spec.scan_elements / tp
-    ops.append(Elementwise("scan", "scan", moved, moved, owned=spec.other_parameters / tp))
-    ops.append(Matmul("out_proj", float(last.outputs), last.inputs / tp, weight_bits=bits, bias=last.bias))
-    both = (*ops, *reduce(hidden, tp, 1.0, 1.0))
-    state = 2.0 * spec.state_elements / tp
-    return Mixer(both, both, Cache(0.0, 0.0, grows=False, state_bytes=state))
+    moved, held = spec.scan_elements / tp, spec.state_elements / tp
+    scan = Elementwise("scan", "scan", moved, moved, owned=spec.other_parameters / tp)
+    step = replace(scan, read=moved + held, write=moved + held)
+    out = Matmul("out_proj", float(last.outputs), last.inputs / tp, weight_bits=bits, bias=last.bias)
+    after = (out, *reduce(hidden, tp, 1.0, 1.0))
+    return Mixer((*ops, scan, *after), (*ops, step, *after), Cache(0.0, 0.0, grows=False, state_bytes=2.0 * held))

@@ -27,7 +27,7 @@ def build_projector(model: Lvlm, bits: float = 16.0) -> tuple[Layer, ...]:
 
 
 def _operator(step: Step, merge: float, bits: float) -> AbstractOp:
-    visual, text, group = {"patches": (1.0, 0.0, 1.0), "merged": (1.0, 0.0, merge), "tokens": (0.0, 1.0, 1.0)}[
+    visual, text, group = {"patches": (step.share, 0.0, 1.0), "merged": (1.0, 0.0, merge), "tokens": (0.0, 1.0, 1.0)}[
         step.rows
     ]
     if step.op == "linear":
@@ -57,8 +57,24 @@ def _operator(step: Step, merge: float, bits: float) -> AbstractOp:
             text=text,
             group=group,
         )
+    if step.op == "attention" and step.rows == "patches":
+        # `share` queries per patch; where they are the keys too, `density` undoes their double count.
+        own = step.keys == "own"
+        return Attention(
+            step.name,
+            float(step.heads),
+            float(step.heads),
+            float(step.head_dim),
+            float(step.head_dim),
+            "full",
+            visual=step.share,
+            text=0.0,
+            visible_visual=step.share if own else 1.0,
+            visible_text=0.0,
+            density=step.density / step.share if own else step.density,
+        )
     if step.op == "attention":
-        own = step.keys == "tokens"
+        own = step.keys != "patches"
         return Attention(
             step.name,
             float(step.heads),

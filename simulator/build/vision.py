@@ -68,7 +68,8 @@ def _stem(vision: VisionEncoder) -> Layer:
 
 def _block(vision: VisionEncoder, block: Block, tp: int, bits: float) -> tuple[AbstractOp, ...]:
     hidden, scale = block.hidden or vision.hidden, block.scale
-    norm = norms(float(hidden), block.norms, block.norm_parameters + block.other_parameters, scale, 1.0)
+    text = 1.0 if block.extra_rows else 0.0
+    norm = norms(float(hidden), block.norms, block.norm_parameters + block.other_parameters, scale, text)
     if not norm and block.norm_parameters + block.other_parameters:
         owned = float(block.norm_parameters + block.other_parameters)
         norm = (Elementwise("scale", "add", 0.0, 0.0, owned=owned, launches=0.0),)
@@ -76,31 +77,39 @@ def _block(vision: VisionEncoder, block: Block, tp: int, bits: float) -> tuple[A
     for item in block.convolutions:
         ops.extend(_convolution(item))
     if block.attention is not None:
-        ops.extend(_attention(block.attention, hidden, tp, bits, scale, vision.joint_crops))
+        ops.extend(_attention(block.attention, hidden, tp, bits, scale, text, vision.joint_crops))
     ops.extend(norm[1:])
     if block.feed_forward is not None:
-        ops.extend(feed_forward(block.feed_forward, hidden, tp, 1, bits, scale))
+        ops.extend(feed_forward(block.feed_forward, hidden, tp, 1, bits, scale, text))
     return tuple(ops)
 
 
 def _attention(
-    spec: AttentionSpec, hidden: int, tp: int, bits: float, scale: float, joint: int
+    spec: AttentionSpec, hidden: int, tp: int, bits: float, scale: float, text: float, joint: int
 ) -> tuple[AbstractOp, ...]:
     """Bidirectional attention of a crop, of its windows, or of `joint` crops together. Heads that tp does not divide are padded."""
     heads = float(ceil(spec.heads / tp))
     kv_heads = float(max(1, ceil(spec.kv_heads / tp)))
     width, own = heads * spec.head_dim, kv_heads * (spec.head_dim + spec.v_dim)
     ops: list[AbstractOp] = [
-        Matmul("qkv", width + own, float(hidden), weight_bits=bits, bias=spec.q_bias and spec.kv_bias, visual=scale)
+        Matmul(
+            "qkv",
+            width + own,
+            float(hidden),
+            weight_bits=bits,
+            bias=spec.q_bias and spec.kv_bias,
+            visual=scale,
+            text=text,
+        )
     ]
     if spec.q_bias != spec.kv_bias:
         owned = width if spec.q_bias else own
         ops.append(Elementwise("bias", "add", 0.0, 0.0, owned=owned, launches=0.0))
     turned = width + kv_heads * spec.head_dim
     if spec.qk_norm:
-        ops.append(Elementwise("qk_norm", "norm", turned, turned, owned=float(spec.qk_norm), visual=scale))
+        ops.append(Elementwise("qk_norm", "norm", turned, turned, owned=float(spec.qk_norm), visual=scale, text=text))
     if spec.rope:
-        ops.append(Elementwise("rope", "rope", turned, turned, visual=scale))
+        ops.append(Elementwise("rope", "rope", turned, turned, visual=scale, text=text))
     # A hierarchical stage has `scale` rows per patch, `joint` crops are one sequence: both lengthen keys and queries alike, and
     # `density` undoes the double count of the queries.
     longer = scale * joint
@@ -114,13 +123,16 @@ def _attention(
             "grid" if spec.kind == "grid" else "full",
             window=float(spec.window),
             visual=scale,
+            text=scale * text,
             visible_visual=longer,
-            visible_text=float(joint),
+            visible_text=joint * text,
             density=1.0 / longer,
         )
     )
-    ops.append(Matmul("o", float(hidden), heads * spec.v_dim, weight_bits=bits, bias=spec.o_bias, visual=scale))
-    return (*ops, *reduce(float(hidden), tp, scale, 1.0))
+    ops.append(
+        Matmul("o", float(hidden), heads * spec.v_dim, weight_bits=bits, bias=spec.o_bias, visual=scale, text=text)
+    )
+    return (*ops, *reduce(float(hidden), tp, scale, text))
 
 
 def _convolution(item: ConvolutionSpec) -> tuple[AbstractOp, ...]:
@@ -133,6 +145,7 @@ def _convolution(item: ConvolutionSpec) -> tuple[AbstractOp, ...]:
         stride=float(item.stride),
         bias=item.bias,
         group=1.0 / item.scale,
+        text=0.0,
     )
     ops: list[AbstractOp] = [one] * item.count
     if item.norm_parameters:

@@ -21,6 +21,7 @@ FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "activation": ("stream", (2.5e-6, 0.55, 1.2, 0.5, 0.5)),
     "rope": ("stream", (2.5e-6, 0.8, 1.2, 0.5, 0.5)),
     "add": ("stream", (2.5e-6, 0.85, 1.2, 0.5, 0.5)),
+    "scan": ("stream", (6e-6, 0.5, 1.2, 0.5, 0.5)),
     "softmax": ("stream", (3e-6, 0.5, 1.2, 0.5, 0.5)),
     "gather": ("stream", (3e-6, 0.5, 1.2, 0.5, 0.5)),
     "topk": ("stream", (8e-6, 0.1, 1.2, 0.5, 0.5)),

@@ -123,8 +123,9 @@ class ConvolutionSpec(Spec):
 class Block(Spec):
     """One layer: a mixer, a feed-forward part, convolutions; any may be absent.
 
-    hidden, scale: width and rows per final patch where they differ from the stack's (hierarchical encoders). norms: how
-    many normalisations a token passes; norm_parameters: all their weights; other_parameters: layer scales, gates.
+    hidden, scale: width and rows per final patch where they differ from the stack's (hierarchical encoders). extra_rows: the
+    encoder's class and register rows pass through it too. norms: how many normalisations a token passes; norm_parameters: all
+    their weights; other_parameters: layer scales, gates.
     """
 
     attention: AttentionSpec | None = None
@@ -132,6 +133,7 @@ class Block(Spec):
     convolutions: tuple[ConvolutionSpec, ...] = ()
     hidden: Width = 0
     scale: float = Field(default=1.0, gt=0, le=1e6)
+    extra_rows: bool = True
     norms: Width = 2
     norm_parameters: Count = 0
     other_parameters: Count = 0
@@ -212,16 +214,18 @@ class VisionEncoder(Spec):
 
 class Step(Spec):
     """One operator of a projector. rows: it runs on every patch that leaves the encoder (`patches`), on merge x merge patches
-    joined (`merged`), or on the visual tokens handed on (`tokens`).
+    joined (`merged`), or on the visual tokens handed on (`tokens`). share: rows per patch, for learned queries whose number
+    is neither (`patches` only: 32 queries for 256 patches are 0.125).
 
     linear: inputs x outputs, `copies`. norm, activation, gather: `outputs` elements per row; norm owns `parameters`.
-    attention: `heads` of `head_dim`; queries are tokens; keys are `patches` or `tokens` (`keys`), of which each query sees
-    `density`. convolution: kernel x kernel, inputs to outputs, groups.
+    attention: `heads` of `head_dim`; queries are its rows; keys are `patches`, `tokens` or the queries `own` (`keys`), of which
+    each query sees `density`. convolution: kernel x kernel, inputs to outputs, groups.
     """
 
     op: Literal["linear", "norm", "activation", "gather", "attention", "convolution"]
     name: str
     rows: Rows = "merged"
+    share: float = Field(default=1.0, gt=0, le=1e6)
     inputs: Width = 0
     outputs: Width = 0
     bias: bool = False
@@ -229,7 +233,7 @@ class Step(Spec):
     parameters: Count = 0
     heads: Width = 0
     head_dim: Width = 0
-    keys: Literal["patches", "tokens"] = "patches"
+    keys: Literal["patches", "tokens", "own"] = "patches"
     density: float = Field(default=1.0, gt=0, le=1)
     kernel: Size = 1
     groups: Size = 1
