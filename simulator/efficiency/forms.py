@@ -38,6 +38,10 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "collective": ("a", "b", "q", "hop"),
     "roofline": ("t0", "ec", "em", "p"),
     "whole_step": ("t0", "ec", "em", "p"),
+    # On a CPU (`simulator.efficiency.cpu`). rows, columns, depth: m, n, k at which half of the rate is reached; v0, ev: start
+    # [s] and rate of products of one row; edge: keys; soft: elements of a head that an exponential is worth.
+    "gemm_cpu": ("t0", "ec", "em", "p", *_MEMORY, "rows", "columns", "depth", "v0", "ev"),
+    "attention_cpu": ("t0", "ec", "em", "p", "edge", "soft"),
 }
 TILE = 128.0  # query rows of one attention CTA; rows and columns of a middling GEMM tile
 COLD = inf  # the footprint of a forward pass: everything else was touched in between

@@ -11,7 +11,7 @@ from math import log
 from pathlib import Path
 from typing import final
 
-from simulator.efficiency import forms
+from simulator.efficiency import cpu, forms
 from simulator.efficiency.catalogue import FAMILY, Choice, choices
 from simulator.efficiency.default import default_fit
 from simulator.efficiency.fits import Fit
@@ -20,6 +20,8 @@ from simulator.efficiency.select import ROOFLINES
 from simulator.quantity import Numeric, maximum
 from simulator.spec.hardware import Chip, Device
 from simulator.timing import Time
+
+_GEMMS = {"gemm": forms.gemm, "gemm_quantised": forms.gemm_quantised, "gemm_cpu": cpu.gemm}
 
 
 def physical(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Numeric:
@@ -72,7 +74,7 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = self.fits["gemm", FAMILY.get(format, format)][0]
-        form = forms.gemm_quantised if fit.form == "gemm_quantised" else forms.gemm
+        form = _GEMMS[fit.form]
         terms = form(chip, fit.values, peak, flops, bytes, m, n, k, copies, footprint)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(m, n, k))
@@ -126,6 +128,8 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = _nearest(self.fits["encoder_attention", FAMILY.get(format, format)], head_dim)
+        if fit.form == "attention_cpu":
+            return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
         terms = forms.encoder(chip, fit.values, peak, flops, bytes, batch, heads, query)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads))
@@ -149,6 +153,8 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = _nearest(self.fits["prefill_attention", FAMILY.get(format, format)], head_dim)
+        if fit.form == "attention_cpu":
+            return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
         terms = forms.prefill(chip, fit.values, peak, flops, bytes, batch, heads, query)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads, heads / kv_heads))
@@ -173,6 +179,8 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = _nearest(self.fits["decode_attention", FAMILY.get(format, format)], head_dim)
+        if fit.form == "roofline":
+            return timed(fit, forms.roofline(chip, fit.values, peak, flops, bytes), floor)
         terms = forms.decode(chip, fit.values, bytes, batch * query, heads, kv_heads, context, footprint)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(context, batch * kv_heads, heads / kv_heads))
