@@ -104,7 +104,7 @@ def _number(label: str, key: str, knob: Parameter, default: Any, whole: bool) ->
         return st.number_input(
             label, None if low is None else int(low), None if high is None else int(high), int(default), 1, key=key, help=knob.help, bind="query-params"
         )  # fmt: skip
-    if low is not None and high == 1.0 and 0.0 <= low and default >= max(low, 0.01):
+    if low is not None and high == 1.0 and low >= 0.0 and default >= max(low, 0.01):
         bottom = 0.0 if low == 0.0 else 0.01
         return st.slider(label, bottom, 1.0, float(default), 0.01, key=key, help=knob.help, bind="query-params")
     return st.number_input(label, low, high, float(default), key=key, help=knob.help, format="%.4g", bind="query-params")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
 import plotly.graph_objects as go
 import streamlit as st
 

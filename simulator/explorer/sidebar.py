@@ -46,7 +46,6 @@ def sidebar() -> Choice:
         model = st.selectbox("Model", model_names(), index=model_names().index(DEFAULT_MODEL), key="model", format_func=str, bind="query-params")
         hardware = st.selectbox("Hardware", hardware_names(), index=hardware_names().index(DEFAULT_HARDWARE), key="hw", bind="query-params")
         workload = _workload()
-        st.divider()
         uses = _techniques()
         machine = _machine()
         other = _variant_machine()

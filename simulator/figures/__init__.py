@@ -9,7 +9,7 @@ from __future__ import annotations
 from simulator.figures.anatomy import memory_parts as memory_parts
 from simulator.figures.anatomy import operators as operators
 from simulator.figures.anatomy import river as river
-from simulator.figures.waterfall import memory_waterfall as memory_waterfall
+from simulator.figures.bars import stage_bars as stage_bars
 from simulator.figures.evidence import fit_errors as fit_errors
 from simulator.figures.evidence import kept_accuracy as kept_accuracy
 from simulator.figures.evidence import parity as parity
@@ -26,4 +26,4 @@ from simulator.figures.mixes import migration_bars as migration_bars
 from simulator.figures.mixes import shapley_bars as shapley_bars
 from simulator.figures.mixes import synergy_matrix as synergy_matrix
 from simulator.figures.roof import roofline as roofline
-from simulator.figures.bars import stage_bars as stage_bars
+from simulator.figures.waterfall import memory_waterfall as memory_waterfall

@@ -41,8 +41,12 @@ def pareto_scatter(
     tall = log and _wide(frame[up])
     return figure(
         data, mode, 520, hovermode="closest", clickmode="event+select",
-        xaxis={"title": title(x.title), "type": "log" if wide else "linear"}, yaxis={"title": title(y.title), "type": "log" if tall else "linear"},
+        xaxis={"title": title(x.title), **_axis(wide)}, yaxis={"title": title(y.title), **_axis(tall)},
     )  # fmt: skip
+
+
+def _axis(log: bool) -> dict[str, Any]:
+    return {"type": "log", "dtick": "D2"} if log else {"type": "linear"}
 
 
 def _wide(column: pd.Series) -> bool:

@@ -91,7 +91,7 @@ def lines(frames: Mapping[str, pd.DataFrame], path: str, metric: str, log: bool 
         shapes.append({"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": at, "x1": at, "line": {"color": ink(mode), "width": 1, "dash": "dash"}})
     return figure(
         data, mode, 470, shapes=shapes, annotations=notes, hovermode="closest", margin={"t": 66},
-        xaxis={"title": title(words(path)), "type": "log" if log else "linear"},
+        xaxis={"title": title(words(path)), "type": "log" if log else "linear"} | ({"dtick": "D2"} if log else {}),
         yaxis={"title": title(shown.title), "rangemode": "tozero"}, legend={"y": 1.09},
     )  # fmt: skip
 
@@ -148,7 +148,7 @@ def heat(frame: pd.DataFrame, across: str, up: str, metric: str, logs: tuple[boo
                           "font": {"size": 12, "color": "#FFFFFF"}, "bgcolor": "rgba(20,20,20,0.55)"})  # fmt: skip
     else:
         data[0] |= {"text": [[text(value / shown.factor, shown.unit) if np.isfinite(value) else "" for value in row] for row in z], "texttemplate": "%{text}"}
-    axes = [{"type": "log" if log else "linear" if numeric else "category"} for log in logs]
+    axes = [{"type": "log", "dtick": "D2"} if log else {"type": "linear" if numeric else "category"} for log in logs]
     return figure(data, mode, 520, annotations=notes, xaxis={"title": title(words(across))} | axes[0], yaxis={"title": title(words(up))} | axes[1], margin={"t": 24})
 
 

@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from simulator.figures.theme import BLUE, DIVERGING, GREY, STAGE_COLOURS, VERMILLION, Mode, figure, ink, seconds_unit, title
+from simulator.figures.theme import (
+    BLUE,
+    DIVERGING,
+    GREY,
+    STAGE_COLOURS,
+    VERMILLION,
+    Mode,
+    figure,
+    ink,
+    seconds_unit,
+    title,
+)
 
 STAGES = ("preprocess", "encode", "project", "prefill", "decode")
 
@@ -85,4 +96,4 @@ def migration_bars(frame: pd.DataFrame, mode: Mode = "light") -> go.Figure:
         for name, total, row in zip(names, totals, frame.itertuples(), strict=True)
     ]  # fmt: skip
     return figure(data, mode, 420, barmode="stack", bargap=0.35, annotations=notes, xaxis={"title": title("techniques added one by one"), "ticks": ""},
-                  yaxis={"title": title(f"time of all stages [{unit}]"), "range": [0, float(totals.max()) * factor * 1.28]}, margin={"t": 44})  # fmt: skip
+                  yaxis={"title": title(f"time of all stages [{unit}]"), "range": [0, float(totals.max()) * factor * 1.28]}, margin={"t": 44}, legend={"traceorder": "normal"})  # fmt: skip
