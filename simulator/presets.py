@@ -10,7 +10,6 @@ from simulator.spec.source import SpecError
 from simulator.technique import AbstractTechnique, check, convert, parameters, registry, unknown
 
 
-
 def presets() -> dict[str, Preset]:
     """Every preset by name."""
     return load_presets()

@@ -12,10 +12,10 @@ from simulator.host import load_host
 from simulator.memory import Memory, memory
 from simulator.price import dollars, watts
 from simulator.program import STAGES, Program, StageName
-from simulator.quantity import Numeric, exp, maximum, sqrt
+from simulator.quantity import Numeric, exp, maximum
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
-from simulator.stage import TERMS, Total
+from simulator.stage import TERMS, Total, half_widths
 from simulator.survey import closed_form
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Metrics:
     tpot_s: Numeric
     latency_s: Numeric
     bands: dict[str, tuple[Numeric, Numeric]]
+    uncertain: dict[str, dict[str, tuple[Numeric, Numeric]]]
     overhead_s: Numeric
     output_tokens_per_s: Numeric
     memory: Memory
@@ -103,6 +104,12 @@ def _measure_one(case: Case, program: Program, host: Any) -> Metrics:
     request = (overhead, case.engine.request.spread)
     batch = program.batch
     devices = float(case.parallel.devices)
+    last = run.totals["decode"]
+    uncertain = {
+        "ttft_s": _uncertain(first, request),
+        "tpot_s": last.uncertain(),
+        "latency_s": _uncertain([*first, last], request),
+    }
     return Metrics(
         stages=stages,
         terms=terms,
@@ -110,10 +117,11 @@ def _measure_one(case: Case, program: Program, host: Any) -> Metrics:
         tpot_s=tpot,
         latency_s=latency,
         bands={
-            "ttft_s": _band(first, ttft, request),
-            "tpot_s": run.totals["decode"].band(),
-            "latency_s": _band([*first, run.totals["decode"]], latency, request),
+            "ttft_s": half_widths(uncertain["ttft_s"], ttft),
+            "tpot_s": half_widths(uncertain["tpot_s"], run.totals["decode"].seconds),
+            "latency_s": half_widths(uncertain["latency_s"], latency),
         },
+        uncertain=uncertain,
         overhead_s=overhead,
         output_tokens_per_s=batch * (case.batch / batch) * maximum(program.output, 0.0) / latency,
         memory=memory(run, case.chip, case.engine),
@@ -141,20 +149,14 @@ def _stage(total: Total, steps: Numeric, devices: Numeric, floored: bool) -> Sta
     )
 
 
-def _band(totals: list[Total], seconds: Numeric, request: tuple[float, float]) -> tuple[Numeric, Numeric]:
-    """Half-widths of a sum of stages: coherent within a fit across stages, independent between fits."""
-    safe = maximum(seconds, 1e-30)
-    out: list[Numeric] = []
-    for side in ("low", "high"):
-        sums: dict[str, Numeric] = {"request": request[0] * request[1]}
-        for total in totals:
-            for fit, value in getattr(total, side).items():
-                sums[fit] = sums.get(fit, 0.0) + value
-        square: Numeric = 0.0
-        for value in sums.values():
-            square = square + (value / safe) ** 2
-        out.append(sqrt(square))
-    return out[0], out[1]
+def _uncertain(totals: list[Total], request: tuple[float, float]) -> dict[str, tuple[Numeric, Numeric]]:
+    """Fit -> (low, high) of a sum of stages and the request's own overhead."""
+    sums: dict[str, tuple[Numeric, Numeric]] = {"request": (request[0] * request[1], request[0] * request[1])}
+    for total in totals:
+        for fit, (low, high) in total.uncertain().items():
+            below, above = sums.get(fit, (0.0, 0.0))
+            sums[fit] = (below + low, above + high)
+    return sums
 
 
 def _sources(run: Run) -> dict[str, float]:

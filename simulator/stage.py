@@ -119,6 +119,17 @@ class Bundle:
         self.rows.append((work.name, work, taken))
 
 
+def half_widths(parts: dict[str, tuple[Numeric, Numeric]], seconds: Numeric) -> tuple[Numeric, Numeric]:
+    """(low, high) of a sum whose parts move together per fit and independently between fits."""
+    safe = maximum(seconds, 1e-30)
+    low: Numeric = 0.0
+    high: Numeric = 0.0
+    for below, above in parts.values():
+        low = low + (below / safe) ** 2
+        high = high + (above / safe) ** 2
+    return sqrt(low), sqrt(high)
+
+
 def _size(work: Work) -> Numeric:
     """Zero where the kernel has nothing to do: no rows, no columns, no message."""
     dims = work.dims
@@ -247,15 +258,18 @@ class Total:
             self.extra(waiting, "overhead", spent, fit)
         self.extra(passes * overhead, "overhead", spread, fit)
 
+    def uncertain(self) -> dict[str, tuple[Numeric, Numeric]]:
+        """Fit -> (low, high): seconds times log half-width; what rests on one fit moves together."""
+        out = {fit: (low, self.high[fit]) for fit, low in self.low.items()}
+        engine = self.machine.engine
+        if engine.spread:
+            common = (self.seconds - self.terms["host"]) * engine.spread
+            out[f"composition {engine.name}"] = (common, common)
+        return out
+
     def band(self) -> tuple[Numeric, Numeric]:
         """80 % half-widths in log: coherent within a fit, independent between fits."""
-        safe = maximum(self.seconds, 1e-30)
-        low: Numeric = 0.0
-        high: Numeric = 0.0
-        for fit in self.low:
-            low = low + (self.low[fit] / safe) ** 2
-            high = high + (self.high[fit] / safe) ** 2
-        return sqrt(low), sqrt(high)
+        return half_widths(self.uncertain(), self.seconds)
 
     def bounds(self) -> tuple[Numeric, Numeric]:
         """lower and upper seconds."""

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from simulator import Image, Scenario, Workload, estimate, load_hardware
 from simulator.assemble import case_of, scale_chip
 from simulator.program import STAGES
+from simulator.ratio import ratio
 from simulator.request import measure
+from simulator.spec.scenario import TechniqueUse
 
 MODELS = ("qwen2.5-vl-7b", "llava-1.5-7b", "internvl3-8b", "gemma-3-12b", "llama-3.2-11b-vision", "qwen3-vl-30b-a3b")
 DEVICES = ("h100-sxm", "l40s", "a100-sxm-80gb", "rtx-4090", "mi300x", "jetson-agx-orin")
@@ -161,3 +163,16 @@ def test_output_of_one_token_has_no_decode() -> None:
     result = estimate(Scenario(model="llava-1.5-7b", hardware="h100-sxm", workload=workload, preprocess=False))
     assert result.tpot_s == 0 and result.stages["decode"].seconds == 0
     assert result.stages["prefill"].matmul_flops > 0
+
+
+@relaxed
+@given(scenarios(), st.floats(0.2, 0.9))
+def test_a_ratio_is_surer_than_its_parts(scenario: Scenario, keep: float) -> None:
+    """Baseline and variant share the draw of each fit: the band of their ratio is narrower than independence would make it."""
+    case = case_of(scenario)
+    variant = case_of(scenario.model_copy(update={"techniques": (TechniqueUse(kind="kv_evict", parameters={"budget": keep}),)}))
+    before, after = measure(case), measure(variant)
+    found = ratio(before, after, case, "latency_s")
+    assert found.lower <= found.expected <= found.upper
+    alone = [max(float(side) for side in part.bands["latency_s"]) for part in (before, after)]
+    assert np.log(found.upper / found.expected) <= np.hypot(*alone) + 1e-9

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
@@ -67,37 +68,53 @@ def _choices(
     beside: Path | None,
     alone: bool,
 ) -> Choice:
-    frameworks = frameworks_of(engine)
-    own = () if alone else fits_of(device, beside)
-    others = {name: fits_of(name, folder) for name in fitted_devices(folder) if name != device}
-    executed = dict(runs_as)
-    table: dict[tuple[str, str], tuple[Fit, ...]] = {}
-    for op in FORMS:
-        for format in ("bf16",) if op in VECTOR else FORMATS:
-            base = "fp8" if format == "fp8_block" else format
-            real = FAMILY.get(executed.get(base, base), executed.get(base, base))
-            wanted = format if real == base else real
-            if wanted in FORMATS:
-                table[op, format] = _settle(op, wanted, own, others, device, architecture, dict(figures), frameworks, version)
-    return table
+    where = _Where(device, architecture, dict(figures), dict(runs_as), frameworks_of(engine), version, folder, beside, alone)
+    return _Settled(where)
 
 
-def _settle(
-    op: str,
-    format: str,
-    own: tuple[Fit, ...],
-    others: Mapping[str, tuple[Fit, ...]],
-    device: str,
-    architecture: str,
-    figures: dict[str, float],
-    frameworks: tuple[str, ...],
-    version: str | None,
-) -> tuple[Fit, ...]:
-    held = choose(own, op, format, frameworks, version)
+@final
+@dataclass(frozen=True)
+class _Where:
+    """What decides about fits. beside: folder of the device's own fits (`folder`, or the one beside its profile)."""
+
+    device: str
+    architecture: str
+    figures: dict[str, float]
+    runs_as: dict[str, str]
+    frameworks: tuple[str, ...]
+    version: str | None
+    folder: Path | None
+    beside: Path | None
+    alone: bool
+
+
+class _Settled(dict[tuple[str, str], tuple[Fit, ...]]):
+    """Settles an (op, format) when it is first asked for, so that a command reads only the fits it needs."""
+
+    def __init__(self, where: _Where) -> None:
+        super().__init__()
+        self.where = where
+
+    def __missing__(self, key: tuple[str, str]) -> tuple[Fit, ...]:
+        op, format = key
+        if op not in FORMS or format not in (("bf16",) if op in VECTOR else FORMATS):
+            raise KeyError(key)
+        base = "fp8" if format == "fp8_block" else format
+        executed = self.where.runs_as.get(base, base)
+        real = FAMILY.get(executed, executed)
+        fits = self[key] = _settle(op, format if real == base else real, self.where)
+        return fits
+
+
+def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
+    device, architecture, figures = where.device, where.architecture, where.figures
+    frameworks, version = where.frameworks, where.version
+    held = [] if where.alone else choose(fits_of(device, op, format, where.beside), op, format, frameworks, version)
     if held:
         return tuple(held)
     lenders: dict[str, list[Fit]] = {}
-    for fits in others.values():
+    others = (fits_of(name, op, format, where.folder) for name in fitted_devices(where.folder) if name != device)
+    for fits in others:
         for fit in choose(fits, op, format, frameworks, version):
             near = nearness(architecture, fit.architecture)
             far = near <= FAR or (near < 1.0 and fit.rows < THIN and fit.form != "collective")
@@ -109,7 +126,7 @@ def _settle(
             for key in sorted(lenders)
         )
     if format in LIKE:
-        base = _settle(op, LIKE[format], own, others, device, architecture, figures, frameworks, version)
+        base = _settle(op, LIKE[format], where)
         return tuple(_borrowed(fit, format) for fit in base)
     return (default_fit(op, format),)
 

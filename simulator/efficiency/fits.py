@@ -97,11 +97,11 @@ def _read_table(raw: dict[str, Any] | None) -> Table | None:
     return table_of(raw["axes"], knots, flat.reshape(shape))
 
 
-@lru_cache(maxsize=64)
-def fits_of(device: str, folder: Path | None = None) -> tuple[Fit, ...]:
-    """Every fit of one device, in the order of the file names; none if it was never measured."""
+@lru_cache(maxsize=4096)
+def fits_of(device: str, op: str = "*", format: str = "*", folder: Path | None = None) -> tuple[Fit, ...]:
+    """Every fit of one device (of one op and format, where given), in the order of the file names; none if never measured."""
     place = (folder or data_folder("hardware_profiles") / "fitted") / device
-    return tuple(read_fit(path) for path in sorted(place.glob("*.yaml")))
+    return tuple(read_fit(path) for path in sorted(place.glob(f"{op}-{format}-*.yaml")))
 
 
 @lru_cache(maxsize=8)

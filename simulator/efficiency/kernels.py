@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import final
 
 from simulator.efficiency import cpu, forms
-from simulator.efficiency.catalogue import FAMILY, Choice, choices
-from simulator.efficiency.default import default_fit
+from simulator.efficiency.catalogue import FAMILY, VECTOR, Choice, choices
+from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit
 from simulator.efficiency.forms import Terms
 from simulator.efficiency.select import ROOFLINES
@@ -74,8 +74,10 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = self.fits["gemm", FAMILY.get(format, format)][0]
-        form = _GEMMS[fit.form]
-        terms = form(chip, fit.values, peak, flops, bytes, m, n, k, copies, footprint)
+        form, values = _GEMMS[fit.form], fit.values
+        if fit.form == "gemm_quantised" and self.engine in FUSES_QUANTISATION and fit.framework != self.engine:
+            values = (*values[:-2], 1e9, 0.0)
+        terms = form(chip, values, peak, flops, bytes, m, n, k, copies, footprint)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(m, n, k))
 
@@ -198,7 +200,7 @@ class Kernels:
         """norm | activation | rope | add | softmax | gather | topk | quantise | embedding | sample | copy."""
         if self.pure:
             return _pure(chip, chip.vector_flops, 0.0 * bytes, bytes)
-        if (kind, "bf16") not in self.fits:
+        if kind not in FORMS:
             default_fit(kind, "bf16")
         fit = self.fits[kind, "bf16"][0]
         return timed(fit, forms.stream(chip, fit.values, bytes), maximum(bytes - chip.l2_bytes, 0.0) / chip.bandwidth)
@@ -252,10 +254,7 @@ class Kernels:
     def _fit(self, op: str, format: str) -> Fit:
         if self.pure:
             return default_fit(op, format)
-        found = self.fits.get((op, FAMILY.get(format, format))) or self.fits.get((op, "bf16"))
-        if not found:
-            return default_fit(op, format)
-        return found[0]
+        return self.fits[op, "bf16" if op in VECTOR else FAMILY.get(format, format)][0]
 
 
 LINK_SHARE = 0.85  # of a link's datasheet rate, in a large copy

@@ -26,7 +26,8 @@ MAX_LAYERS = 4096
 class AttentionSpec(Spec):
     """One token mixer. head_dim: width of a head of Q and K; value_dim: of V (0: as head_dim).
 
-    sliding, chunked, grid: `window` tokens (grid: window x window patches). qk_norm: parameters of the norms on Q and K
+    sliding, chunked, grid: `window` tokens (grid: window x window patches; with `filled`, windows at the border are filled up and
+    Q, K, V and O run on the filling too). qk_norm: parameters of the norms on Q and K
     together. mla: q_rank (0: Q is not compressed), kv_rank, rope_dim; head_dim = nope + rope. linear: state-space or
     linear attention: `projections` are its matrices, `state_elements` its state per sequence, `scan_elements` what its scan
     moves per token, `other_parameters` what is no matrix (short convolution, decay, norms). shared_kv: K and V come from an
@@ -39,6 +40,7 @@ class AttentionSpec(Spec):
     head_dim: Width = 0
     value_dim: Width = 0
     window: Width = 0
+    filled: bool = False
     q_bias: bool = False
     kv_bias: bool = False
     o_bias: bool = False

@@ -14,7 +14,6 @@ from simulator.spec.model import Lvlm
 from simulator.spec.source import Spec
 from simulator.spec.workload import Workload
 
-
 Task = Literal["grounding", "text_rich", "general_vqa", "reasoning", "captioning", "video"]
 
 
