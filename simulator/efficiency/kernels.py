@@ -21,6 +21,8 @@ from simulator.quantity import Numeric, maximum
 from simulator.spec.hardware import Chip, Device
 from simulator.timing import Time
 
+# Static scales: activations leave the operator before in fp8, without a quantising kernel of their own.
+FUSES_QUANTISATION = ("trtllm",)
 _GEMMS = {"gemm": forms.gemm, "gemm_quantised": forms.gemm_quantised, "gemm_cpu": cpu.gemm}
 
 
