@@ -15,16 +15,14 @@
 
 from __future__ import annotations
 
+from simulator.search.bottleneck import Regime as Regime
+from simulator.search.bottleneck import migration as migration
+from simulator.search.bottleneck import regimes as regimes
 from simulator.search.columns import METRICS as METRICS
 from simulator.search.elasticity import elasticities as elasticities
 from simulator.search.front import hypervolume as hypervolume
 from simulator.search.front import nondominated as nondominated
 from simulator.search.front import pareto as pareto
-from simulator.search.synergy import Interaction as Interaction
-from simulator.search.synergy import Pair as Pair
-from simulator.search.synergy import Shares as Shares
-from simulator.search.synergy import interaction as interaction
-from simulator.search.synergy import shapley as shapley
 from simulator.search.inverse import Largest as Largest
 from simulator.search.inverse import Root as Root
 from simulator.search.inverse import Solution as Solution
@@ -32,9 +30,6 @@ from simulator.search.inverse import break_even as break_even
 from simulator.search.inverse import cheapest as cheapest
 from simulator.search.inverse import largest as largest
 from simulator.search.inverse import solve as solve
-from simulator.search.bottleneck import Regime as Regime
-from simulator.search.bottleneck import migration as migration
-from simulator.search.bottleneck import regimes as regimes
 from simulator.search.optimiser import Found as Found
 from simulator.search.optimiser import optimise as optimise
 from simulator.search.pick import evaluate as evaluate
@@ -44,3 +39,8 @@ from simulator.search.sweeps import Stored as Stored
 from simulator.search.sweeps import store as store
 from simulator.search.sweeps import stream as stream
 from simulator.search.sweeps import sweep as sweep
+from simulator.search.synergy import Interaction as Interaction
+from simulator.search.synergy import Pair as Pair
+from simulator.search.synergy import Shares as Shares
+from simulator.search.synergy import interaction as interaction
+from simulator.search.synergy import shapley as shapley

@@ -12,8 +12,8 @@ from scipy.optimize import brentq
 
 from simulator.program import STAGES, StageName
 from simulator.request import Metrics
-from simulator.search.synergy import metrics_of, seconds_of, uses_of
 from simulator.search.line import Knob, knob, plain
+from simulator.search.synergy import metrics_of, seconds_of, uses_of
 from simulator.spec.scenario import Scenario, TechniqueUse
 from simulator.spec.source import SpecError
 

@@ -40,9 +40,7 @@ def knobs_of(scenario: Scenario) -> tuple[str, ...]:
             for item in parameters(registry()[part]):
                 path = f"techniques.{use.kind}.{item.name}"
                 value = base_value(scenario, path) if item.kind in ("number", "numbers") else 0.0
-                if path not in paths and isinstance(value, int | float) and value > 0:
-                    paths.append(path)
-                elif path not in paths and isinstance(value, tuple) and len(value) == 1 and value[0] > 0:
+                if (path not in paths and isinstance(value, int | float) and value > 0) or (path not in paths and isinstance(value, tuple) and len(value) == 1 and value[0] > 0):
                     paths.append(path)
     return tuple(paths)
 

@@ -166,7 +166,7 @@ def _write(folder: Path, space: Space, part: Part) -> None:
 
 
 def _rows(file: Path) -> int:
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
 
     return int(parquet.read_metadata(file).num_rows)
 

@@ -115,10 +115,10 @@ def test_chosen_points_equal_the_sweep() -> None:
 
 
 def test_combinations_that_cannot_be_say_why() -> None:
-    frame = sweep(Space(BASE, {"engine": ["vllm", "hf-eager"], "format": ["bf16", "fp8"]}))
+    frame = sweep(Space(BASE, {"engine": ["vllm", "ideal"], "format": ["bf16", "tf32"]}))
     bad = frame[frame["refused"].astype(str) != ""]
     assert len(frame) == 4 and len(bad) == 1
-    assert "hf-eager" in str(bad["refused"].iloc[0]) and bad["ttft_s"].isna().all() and not bad["fits"].any()
+    assert "vllm" in str(bad["refused"].iloc[0]) and bad["ttft_s"].isna().all() and not bad["fits"].any()
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,16 @@ def test_every_numeric_knob_broadcasts(path: str) -> None:
     from simulator.search.line import knob
     from simulator.search.pick import base_value
 
-    base = BASE.model_copy(update={"workload": VIDEO, "model": "llava-onevision-7b" if False else "qwen2.5-vl-7b"})
+    base = BASE.model_copy(update={"workload": VIDEO})
     line = knob(base, path)
     default = float(base_value(line.scenario, path))
-    near = {value for value in (default, default * 0.5 + 0.5, default * 0.9, line.low, min(line.high, default * 2)) if line.low <= value <= line.high}
+    near = {value for value in (default * 0.6, default * 0.8, default, default * 1.2) if line.low < value < line.high}
+    if not near:
+        pytest.skip("off by default: no value to vary")
     try:
         estimate(line.scenario)
-    except SpecError:
-        pytest.skip("not on this model")
+    except SpecError as error:
+        pytest.skip(f"not on this model: {error}")
     scalars = []
     values = []
     for value in sorted(near):

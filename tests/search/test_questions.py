@@ -1,0 +1,263 @@
+"""Inverse questions plugged back in, fronts against brute force, interactions and bottlenecks against their definitions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simulator import Image, Scenario, Space, Workload, estimate, pareto, sweep
+from simulator.search import (
+    break_even,
+    cheapest,
+    elasticities,
+    hypervolume,
+    interaction,
+    largest,
+    migration,
+    nondominated,
+    optimise,
+    regimes,
+    shapley,
+    solve,
+)
+from simulator.search.front import costs_of, knees
+from simulator.search.line import crossings
+from simulator.search.pick import with_numbers
+from simulator.spec.scenario import TechniqueUse
+from simulator.spec.source import SpecError
+
+BASE = Scenario(
+    model="qwen2.5-vl-7b",
+    hardware="l40s",
+    workload=Workload(images=(Image(width=1280, height=720),), text_tokens=64, output_tokens=128),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "metric", "factor"),
+    [
+        ("scale.bandwidth", "tpot_s", 0.7), ("scale.flops", "ttft_s", 0.8), ("techniques.fastv.keep", "prefill_s", 0.95),
+        ("scale.price", "cost_usd", 1.5), ("workload.text_tokens", "kv_bytes_written", 2.0), ("workload.output_tokens", "latency_s", 3.0),
+    ],
+)  # fmt: skip
+def test_roots_plug_back_in(path: str, metric: str, factor: float) -> None:
+    scenario = BASE.model_copy(update={"techniques": (TechniqueUse(kind="fastv"),)}) if "fastv" in path else BASE
+    frame = sweep(Space(scenario, {"workload.batch": [1]}), [metric])
+    target = float(frame[metric][0]) * factor
+    found = solve(scenario, path, metric, target)
+    assert found.status == "one", found.text
+    reached = sweep(Space(with_numbers(scenario, {path: found.value}), {"workload.batch": [1]}), [metric])[metric][0]
+    assert reached == pytest.approx(found.roots[0].reached, rel=1e-9)
+    if path.startswith("workload"):  # whole numbers: the last value that meets the target
+        beyond = sweep(Space(with_numbers(scenario, {path: found.value + 1}), {"workload.batch": [1]}), [metric])[metric][0]
+        assert reached <= target < beyond
+    else:
+        assert reached == pytest.approx(target, rel=1e-6)
+
+
+def test_no_root_says_what_can_be_reached() -> None:
+    found = solve(BASE, "scale.bandwidth", "tpot_s", 1e-6)
+    assert found.status == "none" and found.reachable[0] > 1e-6 and "stays within" in found.text
+    with pytest.raises(SpecError, match="stays within"):
+        _ = found.value
+
+
+def test_flat_knobs_are_called_flat() -> None:
+    assert solve(BASE, "scale.bandwidth", "weight_bytes", 1.0).status == "flat"
+
+
+def test_several_roots_are_all_found() -> None:
+    samples = np.linspace(0.1, 10, 256)
+    pairs = crossings(np.sin, samples, whole=False)
+    assert [pair[0] for pair in pairs] == [pytest.approx(math.pi * k, rel=1e-12) for k in (1, 2, 3)]
+    jumps = crossings(lambda x: np.where(x < 4.2, -1.0, 1.0), samples, whole=False)
+    assert len(jumps) == 1 and jumps[0][0] == pytest.approx(4.2, rel=1e-12) and jumps[0][0] < 4.2 <= jumps[0][1]
+    assert crossings(lambda x: np.where(x < 4.2, -1.0, 1.0), np.arange(1.0, 9.0), whole=True) == [(4.0, 5.0)]
+
+
+@pytest.mark.parametrize("path", ["workload.batch", "workload.text_tokens"])
+def test_largest_is_the_last_that_holds(path: str) -> None:
+    found = largest(BASE, path)
+    assert found.value is not None
+    frame = sweep(Space(BASE, {path: [int(found.value), int(found.value) + 1]}))
+    assert (frame["fits"] & frame["within_context"]).tolist() == [True, False]
+    if path == "workload.batch":
+        assert found.value == pytest.approx(estimate(BASE).memory.max_batch, abs=1)
+
+
+def test_break_even_is_where_both_cost_the_same() -> None:
+    found = break_even(BASE, "scale.flops", "fastv", metric="ttft_s")
+    for root in found.roots:
+        values = [
+            sweep(Space(scenario, {"scale.flops": [root.value]}), ["ttft_s"])["ttft_s"][0]
+            for scenario in (BASE, BASE.model_copy(update={"techniques": (TechniqueUse(kind="fastv"),)}))
+        ]
+        assert values[0] == pytest.approx(values[1], rel=1e-6)
+    assert found.text
+
+
+def test_cheapest_meets_the_objective_and_nothing_cheaper_does() -> None:
+    names, rules = ["l4", "l40s", "a100-sxm-80gb", "h100-sxm"], ["ttft_s <= 0.4", "tpot_s <= 0.02"]
+    good = cheapest(BASE, rules, names, tp=(1, 2))
+    frame = sweep(Space(BASE, {"hardware": names, "parallel.tp": [1, 2]}))
+    allowed = frame[frame["fits"] & (frame["ttft_s"] <= 0.4) & (frame["tpot_s"] <= 0.02)]
+    assert len(good) == len(allowed) > 0
+    assert good["price_per_hour_usd"].is_monotonic_increasing
+
+
+def test_elasticities_of_known_laws() -> None:
+    table = elasticities(BASE, ["tpot_s", "cost_usd", "peak_bytes"])
+    assert table.loc["scale.price", "cost_usd"] == pytest.approx(1.0, rel=1e-9)
+    assert table.loc["scale.price", "tpot_s"] == 0.0
+    assert -1.0 < table.loc["scale.bandwidth", "tpot_s"] < -0.5, "decoding at batch 1 is bound by memory"
+
+
+def brute(costs: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(costs).any(axis=1)
+    out = np.zeros(len(costs), bool)
+    for at in np.flatnonzero(known):
+        better = (costs[known] <= costs[at]).all(axis=1) & (costs[known] < costs[at]).any(axis=1)
+        out[at] = not better.any()
+    return out
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("ties", [False, True])
+def test_fronts_equal_brute_force(columns: int, ties: bool) -> None:
+    generator = np.random.default_rng(columns)
+    for _ in range(8):
+        costs = generator.integers(0, 5, (300, columns)).astype(float) if ties else generator.normal(size=(300, columns))
+        costs[generator.random(costs.shape) < 0.02] = np.nan
+        costs[generator.random(costs.shape) < 0.02] = np.inf
+        assert (nondominated(costs) == brute(costs)).all()
+    assert not nondominated(np.full((3, columns), np.nan)).any()
+
+
+def test_pareto_drops_the_infeasible_and_says_why() -> None:
+    frame = sweep(Space(BASE, {"hardware": ["l4", "l40s", "h100-sxm"], "workload.batch": [1, 8, 64, 4096], "techniques.fastv.keep": [0.2, 0.5, 1.0]}))
+    front = pareto(frame, ["ttft_s", "output_tokens_per_s", "fidelity"], ["tpot_s <= 0.2"])
+    assert front["fits"].all() and (front["tpot_s"] <= 0.2).all() and 0 < len(front) < len(frame)
+    allowed = frame[frame["fits"] & frame["within_context"] & (frame["tpot_s"] <= 0.2)]
+    costs = np.column_stack([allowed["ttft_s"], -allowed["output_tokens_per_s"], -allowed["fidelity"]])
+    assert front.index.tolist() == allowed.index[brute(costs)].tolist()
+    assert (front[[f"gave_up_{name}" for name in ("ttft_s", "output_tokens_per_s", "fidelity")]].min() == 0).all()
+    for _, row in front.iterrows():
+        assert row[f"{row['binding_stage']}_s"] == max(row[f"{stage}_s"] for stage in ("preprocess", "encode", "project", "prefill", "decode"))
+        assert row["binding_resource"] == row[f"{row['binding_stage']}_bound"]
+    assert front["knee"].any()
+    assert pareto(frame, ["ttft_s"], ["ttft_s < 0"]).empty
+
+
+def test_epsilon_keeps_a_winner_near_each_winner() -> None:
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.uniform(1, 10, (4000, 3)), columns=["a", "b", "c"])
+    whole = pareto(frame, {"a": "min", "b": "min", "c": "max"})
+    some = pareto(frame, {"a": "min", "b": "min", "c": "max"}, epsilon=0.1)
+    assert len(some) < len(whole) and set(some.index) <= set(whole.index)
+    for _, row in whole.iterrows():
+        near = (some["a"] <= row["a"] * 1.1) & (some["b"] <= row["b"] * 1.1) & (some["c"] >= row["c"] * 0.9)
+        assert near.any()
+
+
+def test_knee_of_a_corner() -> None:
+    costs = np.array([[0.0, 1.0], [0.1, 0.1], [1.0, 0.0], [0.05, 0.6]])
+    assert knees(costs).tolist() == [False, True, False, False]
+
+
+def test_unknown_objective_is_named() -> None:
+    with pytest.raises(SpecError, match="'ttft' is not a column"):
+        pareto(pd.DataFrame({"ttft_s": [1.0]}), ["ttft"])
+
+
+MIX = ["visionzip", "kv_quant:bits=4", "weight_quant:bits=4", "speculative"]
+
+
+def test_synergy_is_pair_over_product_of_singles() -> None:
+    found = interaction(BASE, MIX[:3])
+
+    def latency(*names: str) -> float:
+        return estimate(BASE.model_validate(BASE.model_dump() | {"techniques": list(names)})).latency_s
+
+    matrix = found.matrix("latency_s")
+    for a in MIX[:3]:
+        assert matrix.loc[a, a] == pytest.approx(latency() / latency(a), rel=1e-9)
+        for b in MIX[:3]:
+            if a != b:
+                pair = latency() / latency(a, b)
+                assert matrix.loc[a, b] == pytest.approx(pair / (latency() / latency(a)) / (latency() / latency(b)), rel=1e-9)
+    for pair in found.pairs:
+        off = [name for name, value in pair.synergy.items() if name.endswith("_s") and abs(value - 1) > 0.005 and name[:-2] in pair.why]
+        assert pair.why and (off or "independent" in pair.why or "end to end" in pair.why)
+
+
+def test_pairs_that_exclude_each_other_are_refused() -> None:
+    found = interaction(BASE, ["fastv", "chunked_prefill"])
+    assert "exclude each other" in found.pairs[0].refused and math.isnan(found.matrix().loc["fastv", "chunked_prefill"])
+
+
+def test_shapley_shares_multiply_to_the_total() -> None:
+    shares = shapley(BASE, MIX)
+    assert math.prod(shares.factors.values()) == pytest.approx(shares.total, rel=1e-12)
+    assert shapley(BASE, MIX[::-1]).factors == pytest.approx(shares.factors, rel=1e-12)
+    two = shapley(BASE, MIX[:2], "ttft_s")
+    found = interaction(BASE, MIX[:2])
+    a, b, both = found.singles[MIX[0]]["ttft_s"], found.singles[MIX[1]]["ttft_s"], found.pairs[0].together["ttft_s"]
+    assert two.factors[MIX[0]] == pytest.approx(math.sqrt(a * both / b), rel=1e-12)
+
+
+def test_regime_boundaries_are_where_two_take_equally_long() -> None:
+    found = regimes(BASE, "scale.bandwidth", of="latency_s", low=0.1, high=200)
+    assert len(found) >= 2 and found[0].start == 0.1 and found[-1].stop == 200
+    for before, after in zip(found, found[1:], strict=False):
+        assert before.stop == after.start and (before.stage, before.resource) != (after.stage, after.resource)
+        sides = sweep(Space(BASE, {"scale.bandwidth": [before.stop * (1 - 1e-9), before.stop * (1 + 1e-9)]}))
+        for regime, (_, row) in zip((before, after), sides.iterrows(), strict=True):
+            stages = {stage: row[f"{stage}_s"] for stage in ("preprocess", "encode", "project", "prefill", "decode")}
+            assert max(stages, key=lambda name: stages[name]) == regime.stage and row[f"{regime.stage}_bound"] == regime.resource
+
+
+def test_migration_adds_one_at_a_time() -> None:
+    table = migration(BASE, MIX)
+    assert len(table) == len(MIX) + 1 and table["speedup"][0] == 1.0
+    alone = estimate(BASE.model_validate(BASE.model_dump() | {"techniques": MIX}))
+    assert table["latency_s"].iloc[-1] == pytest.approx(alone.latency_s, rel=1e-12)
+
+
+SEARCHED = {
+    "hardware": ["l40s", "h100-sxm", "a100-sxm-80gb"], "techniques.visionzip": [True, False], "techniques.weight_quant": [True, False],
+    "techniques.in_llm_prune": [True, False], "techniques.in_llm_prune.keep": [round(0.1 * k, 1) for k in range(1, 11)],
+    "workload.batch": [1, 2, 4, 8, 16, 32, 64], "workload.images.scale": [float(x) for x in np.round(np.geomspace(0.25, 1, 24), 3)],
+}  # fmt: skip
+AIMS = {"ttft_s": "min", "output_tokens_per_s": "max", "fidelity_low": "max"}
+
+
+def test_the_optimiser_finds_the_front_with_two_percent(tmp_path: object) -> None:
+    space = Space(BASE, SEARCHED)
+    whole = pareto(sweep(space), AIMS)
+    most = int(space.size * 0.02)
+    found = optimise(space, AIMS, evaluations=most, seed=1)
+    assert found.evaluations <= most + 1
+    signs = {name: 1.0 if way == "min" else -1.0 for name, way in AIMS.items()}
+    truth, got = costs_of(whole, signs), costs_of(found.front, signs)
+    low, high = truth.min(axis=0), truth.max(axis=0)
+    reference = np.full(3, 1.1)
+    share = hypervolume((got - low) / (high - low), reference) / hypervolume((truth - low) / (high - low), reference)
+    assert 0.99 <= share <= 1.0 + 1e-9
+
+
+def test_the_optimiser_repeats_itself_and_resumes(tmp_path: object) -> None:
+    space = Space(BASE, {"workload.batch": list(range(1, 65)), "techniques.fastv.keep": [0.05 * k for k in range(1, 21)]})
+    aims = ["ttft_s", "cost_usd"]
+    a, b = (optimise(space, aims, evaluations=100, seed=3, constraints=["tpot_s <= 0.05"]) for _ in range(2))
+    pd.testing.assert_frame_equal(a.trials, b.trials)
+    assert (a.front["tpot_s"] <= 0.05).all()
+    file = f"{tmp_path}/journal"
+    first = optimise(space, aims, evaluations=70, storage=file)
+    second = optimise(space, aims, evaluations=140, storage=file)
+    assert len(second.trials) >= 140 and len(first.trials) < 80
+    keys = ["workload.batch", "techniques.fastv.keep"]
+    assert set(map(tuple, first.trials[keys].to_numpy())) <= set(map(tuple, second.trials[keys].to_numpy()))
+    assert not second.trials[keys].duplicated().any()
