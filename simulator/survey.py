@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from simulator.attention import Attention
 from simulator.evaluate import Run
-from simulator.memory import decoder_bytes, kv_state
+from simulator.memory import kv_state
 from simulator.ops import Shape, Tokens
 from simulator.program import Program
 from simulator.quantity import Numeric, maximum
 from simulator.spec.hardware import Chip
 from simulator.stage import Total
+from simulator.weights import decoder_bytes
 
 
 def attention_flops(program: Program) -> Numeric:

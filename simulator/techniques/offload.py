@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 from simulator import budgets
-from simulator.memory import owned
 from simulator.ops import Transfer
 from simulator.overheads import rows
 from simulator.program import Extra, Layer, Program, edit
 from simulator.quantity import Numeric, maximum
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
+from simulator.weights import owned
 
 
 @final

@@ -1,0 +1,41 @@
+"""Bytes of weights on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from simulator.ops import AbstractOp, Convolution, Elementwise, Experts, Matmul
+from simulator.program import Decoder, Layer, Tower
+from simulator.quantity import Numeric, maximum
+
+
+def owned(ops: Iterable[AbstractOp]) -> Numeric:
+    """Bytes of the weights that operators own on one device."""
+    total: Numeric = 0.0
+    for op in ops:
+        if isinstance(op, Matmul | Experts | Convolution):
+            total = total + op.parameters * op.weight_bits / 8.0
+        elif isinstance(op, Elementwise):
+            total = total + op.owned * 2.0
+    return total
+
+
+def _layers(layers: Iterable[Layer]) -> Numeric:
+    total: Numeric = 0.0
+    for layer in layers:
+        total = total + owned(layer.prefill) * layer.count
+    return total
+
+
+def decoder_bytes(decoder: Decoder) -> Numeric:
+    """Weights of the fullest pipeline stage: its layers and the larger of embedding and head."""
+    ends = maximum(owned(decoder.embedding.prefill), owned(decoder.head.prefill))
+    if decoder.pipeline == 1.0:
+        ends = owned(decoder.embedding.prefill) + (0.0 if decoder.tied else owned(decoder.head.prefill))
+    return _layers(decoder.layers) / decoder.pipeline + ends + decoder.other_parameters * 2.0
+
+
+def tower_bytes(tower: Tower) -> Numeric:
+    """Weights of an encoder and its projector on one device."""
+    other = (tower.other_parameters + tower.projector_other_parameters) * 2.0
+    return _layers(tower.layers) + _layers(tower.projector) + other
