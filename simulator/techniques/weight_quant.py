@@ -82,7 +82,8 @@ class WeightQuant(AbstractTechnique):
         extras = program.extras
         if executed != compute:
             notes = (f"weight_quant: {context.chip.name} has no {compute}; weights of {own:g} bits are multiplied in {executed}",)
-        if executed in ("bf16", "fp16", "fp32"):  # a large product expands each weight once per pass
+        unfused = context.engine.passes > 1.0  # serving engines unpack inside the product (Marlin, TinyChat, TensorRT-LLM)
+        if unfused and executed in ("bf16", "fp16", "fp32"):  # a large product expands each weight once per pass
             widen = Elementwise("weight_quant dequantise", "quantise", read=stored / 16.0, write=1.0)
             passes, on = prefill_passes(program, context.engine), where(stored < 16.0, 1.0, 0.0)
             extras += tuple(

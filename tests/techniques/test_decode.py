@@ -150,7 +150,10 @@ def test_four_bit_weights() -> None:
     assert bytes_of(plain).weight_bytes - bytes_of(small).weight_bytes == pytest.approx(saved)
     assert small.totals["decode"].flops == plain.totals["decode"].flops
     assert seconds(small, "decode") < 0.4 * seconds(plain, "decode")
-    assert seconds(small, "prefill") > seconds(plain, "prefill")  # FastV table: 0.203 s becomes 0.308 s on a 13B
+    slow, fast = run(base, WeightQuant(), engine="hf-flash"), run(base, engine="hf-flash")
+    assert seconds(slow, "prefill") > seconds(fast, "prefill")  # FastV table: 0.203 s becomes 0.308 s on a 13B
+    served = run(base, WeightQuant(), engine="vllm")  # unpacks inside the product
+    assert seconds(served, "prefill") < 1.05 * seconds(run(base, engine="vllm"), "prefill")
 
 
 def test_eight_bit_products_where_the_chip_has_them() -> None:
@@ -160,7 +163,8 @@ def test_eight_bit_products_where_the_chip_has_them() -> None:
     )
     done = composed(base, WeightQuant(format="fp8"))
     assert any("no fp8" in note for note in done.assumptions)
-    assert seconds(run(base, WeightQuant(format="fp8")), "prefill") > seconds(run(base), "prefill")
+    eager = seconds(run(base, WeightQuant(format="fp8"), engine="hf-flash"), "prefill")
+    assert eager > seconds(run(base, engine="hf-flash"), "prefill")
     with pytest.raises(SpecError, match="multiplies in"):
         run(base, WeightQuant(format="fp4"), engine="hf-flash")
     with pytest.raises(SpecError, match="bits"):
