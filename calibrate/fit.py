@@ -31,14 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measured", type=Path, required=True, help="folder of measured tables (ours or public ones)")
     parser.add_argument("--out", type=Path, default=FITTED, help="where the fits go (default: the shipped folder)")
     parser.add_argument("--only", default="", help="fit only names that contain this text, e.g. h100-sxm/gemm-bf16")
-    parser.add_argument("--hardware", default="", help="profile to fit for, when the tables are ours (default: as measured)")
+    parser.add_argument("--hardware", default="", help="profile to fit for, when the tables are ours (default: the device's, or one made of the run)")
     parser.add_argument("--no-tables", action="store_true", help="parametric forms only")
+    parser.add_argument("--noisy", action="store_true", help="fit a run that calls itself inconclusive; every file says so")
     parser.add_argument("--jobs", type=int, default=1, help="processes (the result does not depend on it)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Fit every family found; one line each."""
-    found = [item for item in read_measured(args.measured, args.hardware) if args.only in f"{item.device}/{item.name}"]
+    read = read_measured(args.measured, args.hardware, args.out, args.noisy)
+    found = [item for item in read if args.only in f"{item.device}/{item.name}"]
     if not found:
         raise ValueError(f"only: nothing in {args.measured} has {args.only!r} in its name")
     jobs = [(item, args.out, not args.no_tables) for item in found]
@@ -50,15 +52,26 @@ def run(args: argparse.Namespace) -> int:
     else:
         for job in jobs:
             print(_one(job), flush=True)
+    if is_run(args.measured):
+        from calibrate.loop import write_engine
+
+        for line in write_engine(args.measured, args.hardware, args.out):
+            print(line, flush=True)
     return 0
 
 
-def read_measured(folder: Path, hardware: str = "") -> list[Samples]:
-    """Our own tables if the folder is a run of ours, else the public ones."""
-    if (folder / "meta.yaml").is_file():
+def is_run(folder: Path) -> bool:
+    """Whether a folder is what `measure` wrote (public tables have no meta file)."""
+    return (folder / "meta.yaml").is_file()
+
+
+def read_measured(folder: Path, hardware: str = "", fits: Path = FITTED, noisy: bool = False) -> list[Samples]:
+    """Our own tables if the folder is a run of ours (its profile is made where the device has none), else the public ones."""
+    if is_run(folder):
+        from calibrate.device import hardware_of
         from calibrate.own_tables import read_run
 
-        return read_run(folder, hardware)
+        return read_run(folder, hardware or hardware_of(folder, fits), noisy)
     return read_all(folder)
 
 
@@ -69,7 +82,7 @@ def _one(job: tuple[Samples, Path, bool]) -> str:
     error, plain = held.error(), held.error("parametric")
     flags = f"  [{'; '.join(data['flags'])}]" if data["flags"] else ""
     return (
-        f"{samples.device}/{samples.name}: {len(samples.rows)} rows, held out MAPE {plain.mean():.1%} parametric, "
+        f"{data['id']}: {len(samples.rows)} rows, held out MAPE {plain.mean():.1%} parametric, "
         f"{error.mean():.1%} shipped (median {np.median(error):.1%}), coverage {held.coverage():.0%}, {path.stat().st_size // 1024} kB{flags}"
     )
 

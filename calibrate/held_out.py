@@ -26,6 +26,7 @@ SHARE = 0.3
 FEWEST = 40  # rows of a region before it gets its own band
 QUANTILES = (0.085, 0.915)
 NARROWEST = 0.01
+FEWEST_LEFT = 5  # rows that holding out may leave
 
 
 @final
@@ -95,7 +96,7 @@ def hold_out(samples: Samples, chip: Chip, seeds: tuple[int, ...] = SEEDS, table
     parts: list[pd.DataFrame] = []
     for seed in seeds:
         out = mask_of(samples, seed)
-        values = estimate(samples, form, chip, ~out).values
+        values = estimate(samples, form, chip, ~out, FEWEST_LEFT).values
         c, seconds = columns_of(samples, out)
         found, floor = terms(samples.family, form, values, c, chip, samples.format)
         part = samples.rows[out].assign(seed=seed, region=np.broadcast_to(np.asarray(region(found)), len(seconds)))
@@ -131,8 +132,9 @@ def bands_of(e: Array, where: Array) -> Bands:
 
 def ratio_of(rows: pd.DataFrame, column: str, samples: Samples) -> float:
     """80 % log half-width of the ratio of two neighbouring shapes of a group: their residuals largely cancel."""
-    key = {"gemm": ["n", "k"], "grouped_gemm": ["hidden", "inter", "topk", "experts"]}.get(samples.family, ["group"])
-    size = {"gemm": "m", "grouped_gemm": "tokens", "stream": "bytes", "collective": "wire", "whole_encoder": "flops"}.get(samples.family, "context")
+    family = samples.family.removesuffix("_cpu")
+    key = {"gemm": ["n", "k"], "grouped_gemm": ["hidden", "inter", "topk", "experts"]}.get(family, ["group"])
+    size = {"gemm": "m", "grouped_gemm": "tokens", "stream": "bytes", "collective": "wire", "whole_encoder": "flops"}.get(family, "context")
     others = [name for name in ("batch", "devices") if name in rows.columns]
     ordered = rows.sort_values(["seed", *key, *others, size])
     same = (ordered[["seed", *key, *others]] == ordered[["seed", *key, *others]].shift()).all(axis=1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from calibrate.device import meta_of
 from calibrate.samples import Samples, checked
 from simulator.spec.load_hardware import load_hardware
 
@@ -32,27 +33,32 @@ KINDS = {  # (op, implementation) -> the simulator's kind
     ("quantise_fp8", "auto"): "quantise",
 }
 FEWEST = 12
+FEWEST_CPU = 8
 
 
-def read_run(folder: Path, hardware: str) -> list[Samples]:
-    """Kernel families of one run, for the hardware profile they are to be fitted for (a name or a path)."""
+def read_run(folder: Path, hardware: str, noisy: bool = False) -> list[Samples]:
+    """Kernel families of one run, for the hardware profile they are to be fitted for (a name or a path).
+
+    A run that calls itself inconclusive is refused unless `noisy`. On a CPU one fit serves all head sizes, for its form
+    knows them and a short run has few rows of each.
+    """
     if not hardware:
         raise ValueError("hardware: is missing; name the profile this run was measured on, e.g. --hardware h100-sxm")
     load_hardware(hardware)
-    try:
-        meta = json.loads((folder / "meta.yaml").read_text(encoding="utf-8"))
-        version = str(meta["identity"]["torch"]).split("+")[0]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / 'meta.yaml'}: not a run's meta file ({error}); truncated?") from None
-    if meta.get("inconclusive"):
+    meta = meta_of(folder)
+    version = str(meta["identity"]["torch"]).split("+")[0]
+    cpu = meta["identity"].get("kind") == "cpu"
+    if meta.get("inconclusive") and not noisy:
         raise ValueError(f"{folder}: the run calls itself inconclusive (too noisy); measure again")
     found = [
-        *_gemm(folder, hardware, version),
-        *_attention(folder, hardware, version),
-        *_elementwise(folder, hardware, version),
+        *_gemm(folder, hardware, version, cpu),
+        *_attention(folder, hardware, version, cpu),
+        *_elementwise(folder, hardware, version, cpu),
     ]
     if not found:
         raise ValueError(f"{folder}: no family has {FEWEST} good rows; run `python -m calibrate measure` for longer")
+    if meta.get("inconclusive"):
+        return [replace(item, origin=f"{item.origin} (the run called itself inconclusive)") for item in found]
     return found
 
 
@@ -74,7 +80,7 @@ def good_rows(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     return last[last["status"] == "ok"].rename(columns={"seconds": "latency"}), {str(k): int(v) for k, v in others.items()}
 
 
-def _gemm(folder: Path, hardware: str, version: str) -> Iterator[Samples]:
+def _gemm(folder: Path, hardware: str, version: str, cpu: bool) -> Iterator[Samples]:
     frame, others = good_rows(folder / "gemm.csv")
     for format, (name, bits) in FORMATS.items():
         rows = frame[frame["format"] == format] if len(frame) else frame
@@ -82,40 +88,42 @@ def _gemm(folder: Path, hardware: str, version: str) -> Iterator[Samples]:
             continue
         group = rows["n"].astype(str) + "x" + rows["k"].astype(str)
         rows = rows.assign(bits=bits, footprint=rows["footprint_bytes"].clip(lower=1.0), group=group)
-        clean = checked(rows, "gemm", "s", f"gemm.csv ({format})")
+        family = "gemm_cpu" if cpu else "gemm"
+        clean = checked(rows, family, "s", f"gemm.csv ({format})")
         origin = f"calibrate measure, {folder.name}/gemm.csv"
-        yield Samples(hardware, "gemm", "gemm", name, "torch", version, "", clean, origin, "measured", others)
+        yield Samples(hardware, "gemm", family, name, "torch", version, "", clean, origin, "measured", others)
 
 
-def _attention(folder: Path, hardware: str, version: str) -> Iterator[Samples]:
+def _attention(folder: Path, hardware: str, version: str, cpu: bool) -> Iterator[Samples]:
     frame, others = good_rows(folder / "attention.csv")
     if not len(frame):
         return
     frame = frame[(frame["window"] == 0) & (frame["mode"] == "cold")]
-    keys = ["op", "backend", "format", "head_dim"]
-    for (op, backend, format, size), rows in frame.groupby(keys):
+    frame = frame.assign(size=0 if cpu else frame["head_dim"])
+    for (op, backend, format, size), rows in frame.groupby(["op", "backend", "format", "size"]):
         name, bits = FORMATS.get(str(format), ("", 0))
         framework = FRAMEWORKS.get(str(backend), "")
         if not name or not framework or len(rows) < FEWEST:
             continue
         group = rows["heads"].astype(str) + "/" + rows["kv_heads"].astype(str)
-        clean = checked(rows.assign(kv_bits=bits, group=group), str(op), "s", f"attention.csv ({op}, {backend})")
+        family = f"{op}_cpu" if cpu else str(op)
+        clean = checked(rows.assign(kv_bits=bits, group=group), family, "s", f"attention.csv ({op}, {backend})")
         origin = f"calibrate measure, {folder.name}/attention.csv, {backend}"
-        yield Samples(
-            hardware, str(op), str(op), name, framework, version, f"head_dim={size}", clean, origin, "measured", others
-        )
+        variant = "" if cpu else f"head_dim={size}"
+        yield Samples(hardware, str(op), family, name, framework, version, variant, clean, origin, "measured", others)
 
 
-def _elementwise(folder: Path, hardware: str, version: str) -> Iterator[Samples]:
+def _elementwise(folder: Path, hardware: str, version: str, cpu: bool) -> Iterator[Samples]:
     frame, others = good_rows(folder / "elementwise.csv")
     if not len(frame):
         return
     frame = frame[frame["mode"] == "cold"]
     formats = set(frame["format"])
-    wanted = "bf16" if "bf16" in formats else sorted(formats)[0]
+    usual = "f32" if cpu else "bf16"
+    wanted = usual if usual in formats else sorted(formats)[0]
     for (op, implementation), kind in KINDS.items():
         rows = frame[(frame["op"] == op) & (frame["implementation"] == implementation) & (frame["format"] == wanted)]
-        if len(rows) < FEWEST:
+        if len(rows) < (FEWEST_CPU if cpu else FEWEST):
             continue
         rows = rows.assign(group=rows["width"].astype(str))
         rows = rows.groupby("bytes", as_index=False).agg({"latency": "median", "group": "first"})

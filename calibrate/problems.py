@@ -12,7 +12,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.efficiency import forms
+from simulator.efficiency import cpu, forms
 from simulator.efficiency.forms import PARAMETERS, Terms, Values
 from simulator.efficiency.kernels import physical, rate
 from simulator.spec.hardware import Chip
@@ -104,6 +104,26 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "p": Prior(2.0, 0.5, 1.0, 8.0),
     },
 }
+PRIORS["gemm_cpu"] = {
+    "t0": Prior(5e-6, 1.0, 1e-7, 1e-3),
+    "ec": Prior(0.95, 0.2, 0.05, 2.0),  # of the best product measured, which does not saturate either
+    "em": Prior(0.6, 0.5, 0.02, 1.5),
+    "p": Prior(2.0, 0.5, 1.0, 8.0),
+    **_CACHE,
+    "rows": Prior(8.0, 1.0, 0.05, 500.0),
+    "columns": Prior(48.0, 1.0, 0.5, 3000.0),
+    "depth": Prior(48.0, 1.0, 0.5, 3000.0),
+    "v0": Prior(8e-6, 1.0, 1e-7, 1e-3),
+    "ev": Prior(0.7, 0.4, 0.02, 1.5),
+}
+PRIORS["attention_cpu"] = {
+    "t0": Prior(1.5e-5, 1.2, 1e-7, 1e-2),
+    "ec": Prior(0.4, 0.6, 0.002, 2.0),
+    "em": Prior(0.5, 0.6, 0.02, 1.5),
+    "p": Prior(1.5, 0.5, 1.0, 8.0),
+    "edge": Prior(24.0, 1.0, 0.1, 2000.0),
+    "soft": Prior(16.0, 1.0, 0.1, 500.0),
+}
 # Activations of a whole network are counted per module, not per kernel: fusing moves fewer, and the chip may boost.
 PRIORS["whole_step"] = PRIORS["roofline"] | {"em": Prior(0.8, 1.0, 0.02, 20.0), "t0": Prior(1e-3, 1.5, 1e-7, 1.0)}
 AXES: dict[str, tuple[str, ...]] = {
@@ -118,6 +138,8 @@ def form_of(family: str, op: str, format: str) -> str:
     """The form a family of kernels is fitted with."""
     if family == "gemm":
         return "gemm_quantised" if format in ("fp8", "fp4", "int8") else "gemm"
+    if family.endswith("_cpu"):
+        return {"gemm_cpu": "gemm_cpu", "decode_attention_cpu": "roofline"}.get(family, "attention_cpu")
     return {
         "grouped_gemm": "grouped_gemm",
         "encoder_attention": "encoder",
@@ -152,6 +174,8 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
     peak = rate(chip, format)
     flops, moved = work(family, c)
     floor = np.asarray(physical(chip, peak, flops, moved))
+    if family.endswith("_cpu"):
+        return _on_cpu(form, values, c, chip, peak, flops, moved), floor
     if family == "gemm":
         run = forms.gemm_quantised if form == "gemm_quantised" else forms.gemm
         return run(chip, values, peak, flops, moved, c["m"], c["n"], c["k"], 1.0, c["footprint"]), floor
@@ -166,11 +190,20 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
     return run_attention(chip, values, peak, flops, moved, c["batch"], c["heads"], c["query"]), floor
 
 
+def _on_cpu(form: str, values: Values, c: Columns, chip: Chip, peak: float, flops: Array, moved: Array) -> Terms:
+    if form == "gemm_cpu":
+        return cpu.gemm(chip, values, peak, flops, moved, c["m"], c["n"], c["k"], 1.0, c["footprint"])
+    if form == "attention_cpu":
+        return cpu.attention(chip, values, peak, flops, moved, c["head_dim"], c["query"])
+    return forms.roofline(chip, values, peak, flops, moved)
+
+
 def work(family: str, c: Columns) -> tuple[Array, Array]:
     """FLOPs and bytes of measured shapes."""
-    if family == "gemm":
+    if family in ("gemm", "gemm_cpu"):
         element = c["bits"] / 8.0
-        moved = (c["n"] * c["k"] + c["m"] * c["k"]) * element + 2.0 * c["m"] * c["n"]
+        out = element if family == "gemm_cpu" else 2.0
+        moved = (c["n"] * c["k"] + c["m"] * c["k"]) * element + out * c["m"] * c["n"]
         return 2.0 * c["m"] * c["n"] * c["k"], moved
     if family == "whole_encoder":
         return c["flops"], c["bytes"]
@@ -183,7 +216,7 @@ def work(family: str, c: Columns) -> tuple[Array, Array]:
     if family == "mla_decode":  # one 576-wide latent per token; 128 heads of 576 against it, 512 back
         return 2.0 * c["batch"] * c["heads"] * c["context"] * 1088.0, c["batch"] * c["context"] * 1152.0
     q, n = c["query"], c["context"]
-    pairs = q * n if family == "encoder_attention" else q * n - q * (q - 1.0) / 2.0
+    pairs = q * n if family.startswith("encoder") else q * n - q * (q - 1.0) / 2.0
     flops = 4.0 * c["batch"] * c["heads"] * c["head_dim"] * pairs
     return flops, c["batch"] * c["head_dim"] * (4.0 * c["heads"] * q + 2.0 * c["kv_heads"] * n * c["kv_bits"] / 8.0)
 

@@ -21,6 +21,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "collective": ("wire", "devices"),
 }
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+COLUMNS |= {f"{name}_cpu": COLUMNS[name] for name in ("gemm", "encoder_attention", "prefill_attention", "decode_attention")}
 LONGEST = 600.0  # [s] no kernel takes ten minutes: a unit was mistaken
 
 

@@ -1,6 +1,7 @@
 """``python -m calibrate validate``: every fit against shapes it has not seen, and what follows from it, as one report.
 
-Exit status 1 if a held-out error is worse than the fit file states by more than sampling allows.
+Exit status 1 if a held-out error is worse than the fit file states by more than sampling allows, or a whole stage is
+predicted worse than its goal; 3 if the run is inconclusive (too much noise, or too few rows that survived it).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import final
 import numpy as np
 import pandas as pd
 
-from calibrate.fit import FITTED, read_measured
+from calibrate.fit import FITTED, is_run, read_measured
 from calibrate.held_out import HeldOut, hold_out
 from calibrate.samples import Samples
 from calibrate.sections import by_size, learning_curve, parity, ratios, transfers
@@ -23,6 +24,7 @@ from simulator.efficiency.fits import Fit, read_fit
 from simulator.spec.load_hardware import load_hardware
 
 REPORT = Path(__file__).parents[1] / "hardware_profiles" / "report.md"
+INCONCLUSIVE = 3
 FRESH = (11, 12)  # seeds the fits were not made with
 SLACK = 1.35  # a held-out error may exceed the stated one by this factor: other groups are held out
 SLACK_FEW = 2.0  # with few groups one more or less is much
@@ -39,7 +41,7 @@ class Verdict:
 
     @property
     def name(self) -> str:
-        return f"{self.samples.device}/{self.samples.name}"
+        return f"{load_hardware(self.samples.device).name}/{self.samples.name}"
 
     @property
     def mape(self) -> float:
@@ -61,15 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fitted", type=Path, default=FITTED, help="the fits to check (default: the shipped ones)")
     parser.add_argument("--hardware", default="", help="profile the fits are for, when the tables are ours")
     parser.add_argument("--only", default="", help="check only names that contain this text")
-    parser.add_argument("--report", type=Path, default=REPORT, help="where the report goes")
+    parser.add_argument("--report", type=Path, default=None, help="where the report goes (default: beside our own tables, or the shipped one)")
     parser.add_argument("--plot", type=Path, default=None, help="also write a parity plot (HTML)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (the result does not depend on it)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check every fit there are rows for; write the report."""
-    found = [item for item in read_measured(args.measured, args.hardware) if args.only in f"{item.device}/{item.name}"]
-    jobs = [(item, args.fitted) for item in found if (args.fitted / item.device / f"{item.name}.yaml").is_file()]
+    if args.report is None:
+        args.report = args.measured / "report.md" if is_run(args.measured) else REPORT
+    read = read_measured(args.measured, args.hardware, args.fitted, noisy=True)
+    found = [item for item in read if args.only in f"{item.device}/{item.name}"]
+    jobs = [(item, args.fitted) for item in found if path_of(item, args.fitted).is_file()]
     if not jobs:
         raise ValueError(f"fitted: {args.fitted} has no fit of these tables; run `python -m calibrate fit` first")
     if args.jobs > 1:
@@ -79,18 +84,36 @@ def run(args: argparse.Namespace) -> int:
         verdicts = [_check(job) for job in jobs]
     bad = [item for item in verdicts if item.exceeded]
     args.report.parent.mkdir(parents=True, exist_ok=True)
-    args.report.write_text(report(verdicts, args.fitted), encoding="utf-8")
+    text = report(verdicts, args.fitted)
+    stages = None
+    if is_run(args.measured):
+        from calibrate.loop import check
+
+        stages = check(args.measured, args.hardware, args.fitted, args.plot)
+        text = "\n".join([*stages.lines, "", text])
+    args.report.write_text(text, encoding="utf-8")
     if args.plot is not None:
         parity({item.name: (item.held, item.samples) for item in verdicts}, args.plot)
     for item in bad:
         print(f"exceeded: {item.name}: held-out MAPE {item.mape:.1%}, the file states {item.stated:.1%}")
     print(f"{len(verdicts)} fits checked, {len(bad)} worse than stated; {args.report}")
-    return 1 if bad else 0
+    if stages is None:
+        return 1 if bad else 0
+    for line in stages.summary:
+        print(line)
+    if stages.inconclusive:
+        return INCONCLUSIVE
+    return 1 if bad or stages.exceeded else 0
+
+
+def path_of(samples: Samples, fitted: Path) -> Path:
+    """The file of a family's fit."""
+    return fitted / load_hardware(samples.device).name / f"{samples.name}.yaml"
 
 
 def _check(job: tuple[Samples, Path]) -> Verdict:
     samples, fitted = job
-    fit = read_fit(fitted / samples.device / f"{samples.name}.yaml")
+    fit = read_fit(path_of(samples, fitted))
     held = hold_out(samples, load_hardware(samples.device).chip, FRESH, tables=fit.table is not None)
     return Verdict(samples, held, fit)
 
