@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from simulator.ops import AbstractOp, Shape, Work, chunked_sum, clipped_sum
-from simulator.quantity import Numeric, maximum, minimum
+from simulator.quantity import Numeric, ceil, maximum, minimum
 
 Mask = Literal["full", "causal", "window", "chunk", "cross", "grid"]
 _KERNEL = {
@@ -24,7 +24,8 @@ class Attention(AbstractOp):
 
     heads, kv_heads: on one device. head_dim: width of Q and K; value_dim: width of V. mask: `full` (bidirectional),
     `causal`, `window` (causal, the last `window` tokens, itself included), `chunk` (causal within chunks of `window`),
-    `cross` (every text row sees every visual key), `grid` (bidirectional within window x window patches).
+    `cross` (every text row sees every visual key), `grid` (bidirectional within window x window patches;
+    `filled`: windows at the border are filled up).
     bidirectional: which prompt tokens see each other both ways: `none`, each of `images` equal blocks of visual tokens,
     or the whole `prompt` (prefix-LM). visual, text: share of those rows that query. visible_visual, visible_text: share
     of those keys that exist for this layer. density: share of the pairs really computed (sparse attention); `reuse`:
@@ -55,6 +56,7 @@ class Attention(AbstractOp):
     padding: Numeric = 1.0
     shared: bool = False
     materialised: bool = False
+    filled: bool = False
 
     @property
     def parameters(self) -> Numeric:
@@ -99,6 +101,8 @@ class Attention(AbstractOp):
         """sum over windows of (rows in window)^2 = (sum of h_i^2)(sum of w_j^2), thinned with the rows."""
 
         def squares(side: Numeric) -> Numeric:
+            if self.filled:
+                return ceil(side / self.window) * self.window**2
             whole = side // self.window
             return whole * self.window**2 + (side - whole * self.window) ** 2
 

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal, final
 
-from simulator.quantity import Numeric, is_array, maximum, minimum
+from simulator.quantity import Numeric, ceil, is_array, maximum, minimum
 
 Phase = Literal["encode", "project", "prefill", "decode"]
 
@@ -104,6 +104,13 @@ def rows_of(shape: Shape, visual: Numeric, text: Numeric) -> Numeric:
     return shape.batch * (shape.query.visual * visual + shape.query.text * text)
 
 
+def filling(shape: Shape, window: float) -> Numeric:
+    """Rows over patches where a grid is filled up to whole window x window windows; 1 without windows."""
+    if not window:
+        return 1.0
+    return ceil(shape.height / window) * ceil(shape.width / window) * window**2 / (shape.height * shape.width)
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Matmul(AbstractOp):
@@ -112,7 +119,7 @@ class Matmul(AbstractOp):
     visual, text: share of the rows it acts on. rows: `all` of the query rows, or `last` (one per sequence: lm_head in
     prefill; every row in decode, where verification needs them all). weight_bits includes the quantisation metadata;
     `stationary` weights are parameters (False: a per-head product with an activation). group: rows that merge into one
-    (pixel shuffle, patch merger: 4 patches become one row).
+    (pixel shuffle, patch merger: 4 patches become one row). filled: side of windows that the grid is filled up to (0: none).
     """
 
     name: str
@@ -128,6 +135,7 @@ class Matmul(AbstractOp):
     rows: Literal["all", "last"] = "all"
     group: Numeric = 1.0
     shared: bool = False
+    filled: float = 0.0
 
     @property
     def parameters(self) -> Numeric:
@@ -135,7 +143,7 @@ class Matmul(AbstractOp):
 
     def work(self, shape: Shape) -> Work:
         last = self.rows == "last" and shape.phase == "prefill"
-        m = shape.batch if last else rows_of(shape, self.visual, self.text) / self.group
+        m = shape.batch if last else rows_of(shape, self.visual, self.text) / self.group * filling(shape, self.filled)
         matrix = self.n * self.k * self.copies
         return Work(
             self.name,

@@ -90,6 +90,7 @@ def _attention(
     """Bidirectional attention of a crop, of its windows, or of `joint` crops together. Heads that tp does not divide are padded."""
     heads = float(ceil(spec.heads / tp))
     kv_heads = float(max(1, ceil(spec.kv_heads / tp)))
+    filled = float(spec.window) if spec.filled else 0.0
     width, own = heads * spec.head_dim, kv_heads * (spec.head_dim + spec.v_dim)
     ops: list[AbstractOp] = [
         Matmul(
@@ -100,6 +101,7 @@ def _attention(
             bias=spec.q_bias and spec.kv_bias,
             visual=scale,
             text=text,
+            filled=filled,
         )
     ]
     if spec.q_bias != spec.kv_bias:
@@ -127,10 +129,20 @@ def _attention(
             visible_visual=longer,
             visible_text=joint * text,
             density=1.0 / longer,
+            filled=spec.filled,
         )
     )
     ops.append(
-        Matmul("o", float(hidden), heads * spec.v_dim, weight_bits=bits, bias=spec.o_bias, visual=scale, text=text)
+        Matmul(
+            "o",
+            float(hidden),
+            heads * spec.v_dim,
+            weight_bits=bits,
+            bias=spec.o_bias,
+            visual=scale,
+            text=text,
+            filled=filled,
+        )
     )
     return (*ops, *reduce(float(hidden), tp, scale, text))
 

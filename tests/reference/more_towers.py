@@ -12,6 +12,7 @@ def _mixer(hidden: int, heads: int, window: int = 0, qkv: bool = True) -> Attent
         kv_heads=heads,
         head_dim=hidden // heads,
         window=window,
+        filled=window > 0,
         q_bias=qkv,
         kv_bias=qkv,
         o_bias=True,
