@@ -193,7 +193,7 @@ def _seen(model: Lvlm, pictures: Sequence[Picture], clips: Sequence[Clip]) -> Vi
 
 
 def _assumptions(case: Case, model: Lvlm) -> tuple[str, ...]:
-    notes: list[str] = list(model.assumptions)
+    notes: list[str] = [*model.assumptions, *(f"left out: {part}" for part in model.excluded)]
     if case.format not in case.chip.peak:
         runs = case.chip.executed_format(case.format)
         notes.append(f"{case.device.name} has no {case.format}: multiplications run in {runs}")

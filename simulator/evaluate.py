@@ -8,7 +8,7 @@ from typing import final
 from simulator.attention import Attention
 from simulator.host import Host, preprocess
 from simulator.ops import AbstractOp, Shape, Tokens, chunked_sum, clipped_sum
-from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName
+from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName, merged
 from simulator.quantity import Numeric, ceil, clip, is_array, maximum, where
 from simulator.spec.deployment import Engine
 from simulator.stage import Machine, Total
@@ -136,7 +136,7 @@ def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.
     text = program.text - plan.cached_text
     entering = Shape("prefill", batch, Tokens(fresh, text))
     total.run(decoder.embedding.prefill, entering, passes, over)
-    for layer in decoder.layers:
+    for layer in merged(decoder.layers):
         rows = Tokens(fresh * layer.keep, text)
         cached = Tokens(plan.cached_visual * keep * layer.keep, plan.cached_text)
         times = layer.count * layer.executed_prefill
@@ -198,7 +198,7 @@ def _stack(
     query = Tokens(0.0, rows)
     single = Shape("decode", program.batch, query)
     total.run(decoder.embedding.decode, single, passes, over)
-    for layer in decoder.layers:
+    for layer in merged(decoder.layers):
         times = layer.count * layer.executed_decode * passes
         attention, others = parted(layer.decode)
         total.run(others, single, times, over)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from simulator.evaluate import Run, chunks
-from simulator.program import Cache, Decoder, Program
+from simulator.program import Cache, Decoder, Program, merged
 from simulator.quantity import Numeric, floor, maximum, minimum, where
 from simulator.spec.deployment import Engine
 from simulator.spec.hardware import Chip
@@ -51,7 +51,7 @@ def kv_state(program: Program, decoder: Decoder, keep: Numeric = 1.0) -> tuple[N
     read: Numeric = 0.0
     before_eviction: Numeric = 0.0
     final: Numeric = 0.0
-    for layer in decoder.layers:
+    for layer in merged(decoder.layers):
         cache = layer.cache
         if cache is None:
             continue
@@ -91,7 +91,7 @@ def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
         held = held + extra.memory_bytes
         burst = maximum(burst, extra.peak_bytes)
     per_token: Numeric = 0.0
-    for layer in decoder.layers:
+    for layer in merged(decoder.layers):
         if layer.cache is not None and layer.cache.grows:
             per_token = per_token + layer.count * layer.cache.bytes_per_token * decoder.devices
     batch = program.batch

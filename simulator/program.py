@@ -305,6 +305,27 @@ def map_ops(layer: Layer, change: Callable[[AbstractOp], AbstractOp]) -> Layer:
     return replace(layer, prefill=tuple(map(change, layer.prefill)), decode=tuple(map(change, layer.decode)))
 
 
+_MERGED: dict[int, tuple[tuple[Layer, ...], tuple[Layer, ...]]] = {}
+
+
+def merged(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Equal layers as one run wherever they stand (index then means little): what they cost does not depend on their place."""
+    known = _MERGED.get(id(layers))
+    if known is None or known[0] is not layers:
+        if len(_MERGED) > 4096:
+            _MERGED.clear()
+        runs: dict[object, Layer] = {}
+        for layer in layers:
+            key: object = (id(layer.prefill), id(layer.decode), layer.cache, layer.keep, layer.executed_prefill, layer.executed_decode)
+            try:
+                same = runs.get(key)
+            except TypeError:  # an array: such a layer stays by itself
+                key, same = id(layer), None
+            runs[key] = layer if same is None else replace(same, count=same.count + layer.count)
+        known = _MERGED[id(layers)] = (layers, tuple(runs.values()))
+    return known[1]
+
+
 def total_layers(layers: Iterable[Layer]) -> int:
     """Number of layers in the runs."""
     return sum(layer.count for layer in layers)
