@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simulator.reproduce.render import HEADER, SCORES, cells, finding_cells, latex, markdown, record, score_cells
 from simulator.reproduce.review import Finding, review
@@ -16,6 +17,9 @@ from simulator.reproduce.score import Score, summary
 from simulator.reproduce.table import load_table
 from simulator.reproduce.verdict import Result
 from simulator.spec.source import SpecError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +72,23 @@ def _print_text(args: argparse.Namespace, results: Sequence[Result], scores: Seq
     if not args.summary:
         print(table(*_lines(args, results)))
         print()
-    if scores:
+    if scores and not args.csv:
         print(table(SCORES, [score_cells(item) for item in scores]))
     for item in findings:
         sys.stderr.write(f"{item.level}: {item.row}: {item.text}\n")
+
+
+def _print_reasons(console: Console, results: Sequence[Result], every: bool) -> None:
+    """Why rows are comparable or not, the same reason once."""
+    reasons: dict[str, list[str]] = {}
+    for item in results:
+        if item.verdict == "impossible":
+            reasons.setdefault("[red]beyond the floor: cannot have been measured as described[/]", []).append(item.row.id)
+        if every or item.verdict == "not comparable":
+            reasons.setdefault(item.why, []).append(item.row.id)
+    for why, rows in reasons.items():
+        shown = rows if len(rows) <= 6 else [*rows[:5], f"and {len(rows) - 5} more"]
+        console.print(f"[dim]{', '.join(shown)}:[/] {why}", highlight=False)
 
 
 def _print_screen(args: argparse.Namespace, results: Sequence[Result], scores: Sequence[Score], findings: Sequence[Finding]) -> None:
@@ -89,13 +106,12 @@ def _print_screen(args: argparse.Namespace, results: Sequence[Result], scores: S
             *front, verdict = cells(item)
             colour = colours.get(item.verdict, "dim")
             shown.add_row(*front, f"[{colour}]{verdict}[/]")
-            if args.why or item.verdict in ("impossible", "not comparable"):
-                shown.add_row("", f"[dim]{item.why}[/]" if item.verdict != "impossible" else "[red]below the floor: cannot have been measured as described[/]")
         console.print(shown)
+        _print_reasons(console, results, args.why)
         for entry in dict.fromkeys(item.row.entry for item in results):
             if entry in NOTES:
                 console.print(f"[bold]{entry}[/]: {NOTES[entry]}")
-    if scores:
+    if scores and not args.csv:
         totals = Table(box=None, pad_edge=False, header_style="bold", title="clocks inside the 80 % band", title_justify="left")
         for title in SCORES:
             totals.add_column(title, justify="left" if title == "group" else "right")

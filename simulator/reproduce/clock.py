@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import final
 
@@ -18,7 +18,7 @@ from simulator.memory import Memory, memory
 from simulator.presets import resolve
 from simulator.program import Grid, Program, StageName, VisualInput
 from simulator.quantity import Numeric
-from simulator.reproduce.prior import draws, host_factor
+from simulator.reproduce.prior import drafting_factor, draws, host_factor
 from simulator.reproduce.question import NotComparableError, Question
 from simulator.reproduce.stand_ins import model_named
 from simulator.request import floor_seconds
@@ -27,7 +27,7 @@ from simulator.spec.load_hardware import load_hardware
 from simulator.spec.model import Lvlm
 from simulator.spec.scenario import parse_technique
 from simulator.stage import Total
-from simulator.technique import Context, compose
+from simulator.technique import Context, compose, registry
 
 Array = NDArray[np.float64]
 
@@ -124,12 +124,25 @@ def _unhurried(name: str) -> Engine:
     return engine.model_copy(update={"launch": engine.launch.model_copy(update={"seconds": 0.0})})
 
 
-def waiting(total: Total, engine: Engine, passes: Numeric, overhead: float) -> Array:
-    """Seconds that the device waits for kernel starts, beyond what it takes itself (see `Total.host`)."""
+def bookkeeping(question: Question) -> float:
+    """Kernel starts of a drafting cycle besides the models': EAGLE's code has some 20 operators a level (top-k, scores, gathers)
+    and 130 a cycle (tree mask node by node, paths, posterior, moving the accepted cache rows); a chain about 10 a draft."""
+    starts = 0.0
+    for text in question.techniques:
+        use = parse_technique(text)
+        for _, item in resolve(use.kind, use.parameters):
+            if isinstance(item, registry()["speculative"]):
+                values = asdict(item)
+                starts += 130.0 + 20.0 * float(values["gamma"]) if values["tree"] else 10.0 * float(values["gamma"])
+    return starts
+
+
+def waiting(total: Total, engine: Engine, passes: Numeric, overhead: float, starts: Array) -> Array:
+    """Seconds that the device waits for kernel starts, beyond what it takes itself (see `Total.host`); `starts`: more of them."""
     if total.stage in engine.graph or engine.launch.seconds == 0.0:
         return np.zeros(draws().text.shape)
     factor = host_factor() if engine.name.startswith("hf") else 1.0
-    feeding = _array(total.launches) * engine.launch.seconds * factor
+    feeding = (_array(total.launches) + starts) * engine.launch.seconds * factor
     return np.maximum(feeding - np.maximum(_array(total.seconds) - _array(passes) * overhead, 0.0), 0.0)
 
 
@@ -178,15 +191,16 @@ def clock(question: Question, metric: str) -> Clock:
         seconds = seconds + _array(total.seconds) * share
         if name in ("encode", "project", "prefill", "decode"):
             fixed = engine.step.seconds if name == "decode" else 0.0 if name == "project" else engine.stage.seconds
-            wait = waiting(total, engine, run.steps[name], fixed)
+            starts = _array(run.steps[name]) * bookkeeping(question) * drafting_factor() if name == "decode" else np.zeros_like(seconds)
+            wait = waiting(total, engine, run.steps[name], fixed, starts)
             seconds = seconds + wait
             if not engine.name.startswith("hf"):
                 for store in (low, high):
                     store["launch"] = store.get("launch", np.zeros_like(seconds)) + wait * engine.launch.spread
         floor = floor + _array(floor_seconds(total, run.steps[name], run.devices[name])) * (name != "preprocess")
-        for store, part in ((low, total.low), (high, total.high)):
-            for fit, value in part.items():
-                store[fit] = store.get(fit, np.zeros_like(seconds)) + _array(value) * share
+        for fit, (below, above) in total.uncertain().items():
+            low[fit] = low.get(fit, np.zeros_like(seconds)) + _array(below) * share
+            high[fit] = high.get(fit, np.zeros_like(seconds)) + _array(above) * share
     if metric in ("ttft", "latency"):
         seconds = seconds + engine.request.seconds
         for store in (low, high):

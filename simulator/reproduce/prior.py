@@ -14,6 +14,8 @@ engine          transformers with eager, sdpa and FlashAttention-2 attention; wi
                 scores to drop cache rows (such code decodes on repeated KV heads)
 host            time to start a kernel under transformers: log-uniform, 8 to 36 us (its baselines in TinyChat's table give 10 us,
                 the shortest prefills on A800 24 us, Qwen2-VL-2B's own decode table 31 us)
+drafting        besides the models' own kernels, 130 starts a cycle and 20 a level for trees, 10 a draft for chains (operators in
+                EAGLE's code, roughly counted), times log-uniform 1/2 to 2
 batch           1
 
 Besides, every printed time has the noise of its own run: 4 % (80 % half-width in log), and its last digit.
@@ -57,14 +59,15 @@ class Draws:
     visual: NDArray[np.float64]
     preprocess: NDArray[np.float64]
     host: NDArray[np.float64]
+    drafting: NDArray[np.float64]
 
 
 @lru_cache(maxsize=1)
 def draws() -> Draws:
     """The same points for every row: a Latin hypercube with a fixed seed; `preprocess` is 0 or 1, half each."""
     random = np.random.default_rng(20240607)
-    columns = [(random.permutation(DRAWS) + 0.5) / DRAWS for _ in range(5)]
-    return Draws(columns[0], columns[1], columns[2], np.floor(columns[3] * 2.0), columns[4])
+    columns = [(random.permutation(DRAWS) + 0.5) / DRAWS for _ in range(6)]
+    return Draws(columns[0], columns[1], columns[2], np.floor(columns[3] * 2.0), columns[4], columns[5])
 
 
 def log_uniform(unit: NDArray[np.float64], bounds: tuple[float, float]) -> NDArray[np.float64]:
@@ -77,3 +80,8 @@ def host_factor() -> NDArray[np.float64]:
     """Time to start a kernel, over that of the engine file, per draw."""
     low, high = np.log(HOST[0]), np.log(HOST[1])
     return np.exp(low + draws().host * (high - low))
+
+
+def drafting_factor() -> NDArray[np.float64]:
+    """Operators of a drafting cycle besides the models', over the rough count, per draw."""
+    return np.exp2(2.0 * draws().drafting - 1.0)

@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from simulator.literature import load_entries
 from simulator.presets import resolve
-from simulator.reproduce.prior import ENGINES, HARDWARE, OUTPUT, PICTURE, TEXT, UNFUSED, VARIANTS, VIDEO, draws, log_uniform
+from simulator.reproduce.prior import (
+    ENGINES,
+    HARDWARE,
+    OUTPUT,
+    PICTURE,
+    TEXT,
+    UNFUSED,
+    VARIANTS,
+    VIDEO,
+    draws,
+    log_uniform,
+)
 from simulator.reproduce.stand_ins import bytes_per_token, model_named
 from simulator.reproduce.table import Row, load_table
 from simulator.spec.load_hardware import hardware_names
@@ -154,7 +165,7 @@ def evicts(row: Row) -> bool:
 
 
 def _scale(row: Row, device: str) -> float:
-    halved = "FP16-acc" in row.method or "TinyChat 2.0" in row.method
+    halved = row.engine == "tinychat" and row.precision.startswith("w4") and "legacy" not in row.method
     return 2.0 if halved and device.startswith("rtx-") else 1.0
 
 

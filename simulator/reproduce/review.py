@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
-from simulator.reproduce.clock import answer
+from simulator.reproduce.clock import answer, single
 from simulator.reproduce.predict import MEMORY, METRICS, RATES, SHARES, SPEEDUPS, TIMES
-from simulator.reproduce.question import NotComparableError, evicts, techniques_of
+from simulator.reproduce.question import NotComparableError, evicts, questions, techniques_of
 from simulator.reproduce.table import Row
 from simulator.reproduce.verdict import Result, judge
 from simulator.spec.source import SpecError
@@ -40,6 +40,7 @@ def review(rows: Sequence[Row]) -> tuple[tuple[Result, ...], tuple[Finding, ...]
     findings: list[Finding] = []
     for item in results:
         findings += _forbidden(item)
+        findings += [replace(found, text=f"baseline: {found.text}") for found in _baseline(item.row) if found.level == "error"]
         findings += _eager(item.row)
         findings += _missing(item.row)
     return results, (*findings, *_unequal(rows))
@@ -47,8 +48,6 @@ def review(rows: Sequence[Row]) -> tuple[tuple[Result, ...], tuple[Finding, ...]
 
 def _own(row: Row) -> Row:
     """An author's row: measured with pictures unless it says otherwise."""
-    from dataclasses import replace
-
     return row if row.kind else replace(row, kind="measured" if row.visual_before != 0.0 else "text_only")
 
 
@@ -66,6 +65,15 @@ def _forbidden(item: Result) -> Iterator[Finding]:
         yield Finding("note", row.id, f"not compared: {item.why}")
     if row.metric in SPEEDUPS and row.value is not None and row.baseline not in (None, 0.0, 1.0):
         yield Finding("warning", row.id, f"a speed-up has baseline 1 or none, not {row.baseline:g}; give the two times instead")
+
+
+def _baseline(row: Row) -> list[Finding]:
+    """The baseline of a printed time against the floor of the dense model."""
+    if not row.baseline or row.metric not in (*TIMES, *RATES):
+        return []
+    return list(_forbidden(judge(replace(
+        _own(row), value=row.baseline, baseline=None, techniques="", precision=row.precision_baseline, method=f"dense, for {row.method}"
+    ))))  # fmt: skip
 
 
 def _eager(row: Row) -> Iterator[Finding]:
@@ -128,11 +136,6 @@ def _unequal(rows: Sequence[Row]) -> Iterator[Finding]:
 
 def mean_kept(row: Row) -> float | None:
     """Mean over layers of the share of visual tokens kept; None where the setting says nothing about it."""
-    from dataclasses import replace
-
-    from simulator.reproduce.clock import single
-    from simulator.reproduce.question import questions
-
     try:
         if row.visual_before is None or not techniques_of(row):
             return None

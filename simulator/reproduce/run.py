@@ -32,15 +32,16 @@ NOTES: dict[str, str] = {
 
 
 def reproduce(method: str | None = None, everything: bool = False, table: Sequence[Row] | None = None) -> tuple[Result, ...]:
-    """Results of the rows of a method (id of its catalogue entry), of the featured methods, or of all. Raises SpecError."""
+    """Results of the rows of a method (id of its catalogue entry), of the featured methods, or of all; accuracies only with
+    `everything`. Raises SpecError."""
     rows: Iterable[Row] = load_table() if table is None else table
     if method is not None:
-        rows = [row for row in rows if row.entry == method or row.id == method]
+        rows = [row for row in rows if method in (row.entry, row.id)]
         if not rows:
             raise SpecError(f"method: {method!r} has no published cost figures; {_known(method)}")
     elif not everything:
         rows = [row for row in rows if row.entry in FEATURED]
-    return tuple(judge(row) for row in rows if method is not None or everything or not row.metric.startswith("accuracy"))
+    return tuple(judge(row) for row in rows if everything or row.id == method or not row.metric.startswith("accuracy"))
 
 
 def _known(method: str) -> str:

@@ -16,6 +16,7 @@ NUMBERS = (
     "devices", "batch", "visual_before", "visual_after", "visual_kept", "text_tokens", "prompt_tokens", "prompt_after",
     "output_tokens", "baseline", "value", "accuracy_baseline", "accuracy_value",
 )  # fmt: skip
+UNITS = ("", "s", "s/token", "token/s", "B", "B/h", "FLOP", "MAC", "FLOP/s", "1", "token", "element", "frame/s")
 REQUIRED = ("model", "metric", "value")
 
 
@@ -97,6 +98,8 @@ def _row(cells: dict[str, Any], where: str, name: str) -> Row:
             values[column] = tuple(filter(None, text.split("|")))
         else:
             values[column] = text
+    if values["unit"] not in UNITS:
+        raise SpecError(f"--csv: {where}: unit: {values['unit']!r} is not accepted; SI: {', '.join(filter(None, UNITS))}")
     values["id"] = values["id"] or name
     return Row(**values)
 

@@ -104,10 +104,10 @@ def _agrees(item: predict.Prediction) -> bool:
 
 
 def last_digit(value: float) -> float:
-    """Unit of the last digit that was printed, taken to be the last that is not zero, of two at least."""
+    """Unit of the last digit that was printed, taken to be the last that is not zero."""
     if value == 0.0:
         return 0.0
-    digits = max(len(f"{value:.12g}".split("e")[0].replace(".", "").strip("0")), 2)
+    digits = max(len(f"{value:.12g}".split("e")[0].replace(".", "").strip("0")), 1)
     return 10.0 ** (math.floor(math.log10(abs(value))) + 1 - digits)
 
 
