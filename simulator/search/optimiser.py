@@ -1,7 +1,8 @@
 """Search in spaces too large to enumerate: Optuna's NSGA-II or TPE over the axes of a `Space`, with constraints and resumption.
 
 The first trials are a plan of the corners: the base of the space, then each axis at its ends, so that no end of the front is left
-to chance. What the optimiser proposes is evaluated generation by generation, as rows of the vectorised core.
+to chance. From then on three of four trials are untried neighbours of the winners so far (Pareto local search; Paquete, Chiarandini and
+Stuetzle, 2004), which close the gaps that crossover leaves. What the optimiser proposes is evaluated generation by generation, as rows of the vectorised core.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     Objective = Callable[[Space, Sequence[Mapping[str, Any]]], pd.DataFrame]
 
-POPULATION = 64
+POPULATION = 32
 IDLE = 20
 """Generations without a new point after which a search ends."""
 
@@ -89,17 +90,20 @@ def optimise(
 
     learn(earlier)
     plan = [] if earlier else _plan(space, max(evaluations // 3, 1))
-    idle = 0
+    idle, generator = 0, np.random.default_rng(seed + len(known))
+    placed: dict[tuple[Any, ...], dict[str, Any]] = {}
     while len(known) < min(evaluations, space.size) and idle < IDLE:
         before = len(known)
         batch: list[tuple[optuna.trial.Trial, dict[str, Any]]] = []
         for _ in range(min(POPULATION if method == "nsga2" else 16, evaluations - len(known))):
-            if plan:
-                study.enqueue_trial(plan.pop(0))
+            near = [] if plan or len(batch) % 4 == 0 else _neighbours(space, known, placed, generator)
+            if plan or near:
+                study.enqueue_trial(plan.pop(0) if plan else near[0])
             trial = study.ask()
             batch.append((trial, _suggested(space, trial)))
         learn([point for _, point in batch])
         for trial, point in batch:
+            placed[_key(space, point)] = dict(trial.params)
             costs, good = known[_key(space, point)]
             trial.set_user_attr("point", {path: _plain(value) for path, value in point.items()})
             trial.set_user_attr("violation", 0.0 if good else 1.0)
@@ -194,8 +198,7 @@ def _suggested(space: Space, trial: optuna.trial.Trial) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for axis in space.axes:
         count = len(axis.values)
-        ordered = axis.numeric or all(isinstance(value, int) and not isinstance(value, bool) for value in axis.values)
-        index = trial.suggest_int(axis.path, 0, count - 1) if ordered else trial.suggest_categorical(axis.path, list(range(count)))
+        index = trial.suggest_int(axis.path, 0, count - 1) if _ordered(axis) else trial.suggest_categorical(axis.path, list(range(count)))
         found[axis.path] = _label(axis, int(index))
     return _collapsed(space, found)
 
@@ -211,6 +214,35 @@ def _collapsed(space: Space, point: dict[str, Any]) -> dict[str, Any]:
         axis.path: None if (choice[axis.path] is None if axis.path in choice else not space.active(axis, choice)) else point[axis.path]
         for axis in space.axes
     }
+
+
+def _neighbours(
+    space: Space, known: Mapping[tuple[Any, ...], tuple[list[float], bool]], placed: Mapping[tuple[Any, ...], dict[str, Any]],
+    generator: np.random.Generator,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Positions of one untried point a step away from a winner, on one axis; none where every step tried at random is known."""
+    keys = [key for key in placed if known[key][1]]
+    if not keys:
+        return []
+    winners = np.flatnonzero(nondominated(np.array([known[key][0] for key in keys])))
+    for _ in range(12):
+        here = dict(placed[keys[int(generator.choice(winners))]])
+        axis = space.axes[int(generator.integers(len(space.axes)))]
+        count = len(axis.values)
+        if count < 2:
+            continue
+        if _ordered(axis):
+            step = int(generator.choice([-count, -2, -1, 1, 2, count]))  # to an end of the axis too: many knobs are best there
+            here[axis.path] = min(max(int(here[axis.path]) + step, 0), count - 1)
+        else:
+            here[axis.path] = int((int(here[axis.path]) + generator.integers(1, count)) % count)
+        if _key(space, _collapsed(space, {item.path: _label(item, int(here[item.path])) for item in space.axes})) not in known:
+            return [here]
+    return []
+
+
+def _ordered(axis: Axis) -> bool:
+    return axis.numeric or all(isinstance(value, int) and not isinstance(value, bool) for value in axis.values)
 
 
 def _middle(space: Space) -> dict[str, Any]:

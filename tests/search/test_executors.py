@@ -1,0 +1,72 @@
+"""Beyond one process: a pool and a local Dask cluster of separate workers, one of which is killed in mid-run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from simulator import Image, Scenario, Space, Workload, sweep
+from simulator.search import optimise, store
+
+BASE = Scenario(
+    model="qwen2.5-vl-7b",
+    hardware="l40s",
+    workload=Workload(images=(Image(width=1280, height=720),), text_tokens=64, output_tokens=128),
+)
+AXES = {
+    "workload.text_tokens": [16 * k for k in range(1, 41)], "workload.batch": list(range(1, 26)),
+    "techniques.fastv.keep": [0.25, 0.5, 0.75, 1.0], "hardware": ["l40s", "h100-sxm"],
+}  # fmt: skip
+
+
+def space() -> Space:
+    return Space(BASE, AXES, ["fits and tpot_s < 1.0"])
+
+
+def test_pool_of_processes_gives_the_same_rows(tmp_path: Path) -> None:
+    alone = sweep(space(), points=500)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        pd.testing.assert_frame_equal(sweep(space(), points=500, executor=pool), alone)
+        done = store(space(), tmp_path / "out", points=500, executor=pool)
+        found = optimise(Space(BASE, AXES), ["ttft_s", "cost_usd"], evaluations=96, executor=pool)
+    assert done.rows == len(alone) == len(done.read())
+    here = optimise(Space(BASE, AXES), ["ttft_s", "cost_usd"], evaluations=96)
+    np.testing.assert_allclose(found.trials["ttft_s"], here.trials["ttft_s"], rtol=1e-12)
+
+
+def test_dask_cluster_survives_a_killed_worker(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    alone = sweep(space(), points=200)
+    settings = {"distributed.scheduler.allowed-failures": 10, "distributed.nanny.environ.OMP_NUM_THREADS": "1"}
+    with dask.config.set(settings):
+        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+        with cluster, distributed.Client(cluster) as client:
+            pids = client.run(os.getpid)
+            assert len(set(pids.values()) | {os.getpid()}) == 3, "workers are processes of their own"
+            victim = next(iter(pids.values()))
+            killed = threading.Event()
+
+            def strike(done: int, size: int) -> None:
+                if not killed.is_set():
+                    os.kill(victim, signal.SIGKILL)
+                    killed.set()
+
+            frame = sweep(space(), points=200, executor=client.get_executor(), advance=strike)
+            assert killed.is_set()
+            with pytest.raises(ProcessLookupError):
+                for _ in range(100):
+                    os.kill(victim, 0)
+                    time.sleep(0.05)
+    pd.testing.assert_frame_equal(frame, alone)
+    assert len(frame.drop_duplicates(list(AXES))) == len(frame)
