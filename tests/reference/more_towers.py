@@ -69,11 +69,9 @@ def fastvit(blocks: tuple[int, ...], widths: tuple[int, ...]) -> VisionEncoder:
         named[f"stage {index + 1}"] = block
         order.append(f"{count} stage {index + 1}")
     last = widths[-1]
-    squeezed = 2 * last // 16
     widen = ConvolutionSpec(inputs=last, outputs=2 * last, kernel=3, groups=last)
-    named["last"] = Block(
-        convolutions=(widen,), norms=0, other_parameters=2 * last * squeezed * 2 + squeezed + 2 * last
-    )
+    squeeze = _mlp(2 * last // 16)  # on one row per crop of 16 x 16
+    named["last"] = Block(convolutions=(widen,), feed_forward=squeeze, hidden=2 * last, scale=1 / 256, norms=0)
     return VisionEncoder(
         name="FastViTHD", hidden=2 * last, patch=64, patch_kernel=0, stack=Stack(blocks=named, order=(*order, "1 last"))
     )
