@@ -14,6 +14,8 @@ import numpy as np
 from simulator import Image, Scenario, Workload, estimate
 from simulator.assemble import Case, case_of
 from simulator.request import measure
+from simulator.search import Space, nondominated, sweep
+from simulator.spec.scenario import TechniqueUse
 from simulator.spec.workload import Picture
 
 
@@ -45,6 +47,51 @@ def rows(case: Case, count: int) -> Case:
     )
 
 
+MAIN = ("ttft_s", "tpot_s", "latency_s", "output_tokens_per_s", "peak_bytes", "fits", "energy_j", "cost_usd")
+
+
+def spaces() -> list[tuple[str, Space, tuple[str, ...] | None]]:
+    """Spaces whose speed is printed."""
+    text, output, widths = range(1, 1001), range(1, 101), [float(x) for x in np.linspace(0.5, 4, 10)]
+    broadcast = {"workload.text_tokens": text, "workload.output_tokens": output, "scale.bandwidth": widths}
+    plain = Space(base(), broadcast)
+    mix = ["visionzip", "fastv", "kv_evict", "kv_quant", "weight_quant"]
+    knobs = {
+        "techniques.visionzip.dominant": [float(x) for x in range(20, 200, 18)],
+        "techniques.fastv.keep": [float(x) for x in np.linspace(0.1, 1, 10)],
+        "techniques.kv_evict.budget": [float(x) for x in np.linspace(0.1, 1, 10)],
+        "techniques.kv_quant.bits": [2.0, 3.0, 4.0, 6.0, 8.0],
+        "techniques.weight_quant.group": [32.0, 64.0, 128.0, 256.0],
+        "workload.output_tokens": range(10, 210, 20),
+    }
+    five = Space(base(techniques=tuple(TechniqueUse(kind=name) for name in mix)), knobs)
+    return [
+        ("broadcast, all columns", plain, None),
+        ("broadcast, main columns", plain, MAIN),
+        ("five techniques, knobs as axes", five, MAIN),
+    ]
+
+
+def front() -> None:
+    """A front of a million random points."""
+    nondominated(np.random.default_rng(0).random((1_000_000, 4)))
+
+
+def stored() -> str:
+    """10^7 scenarios into Parquet in a process of its own: wall time and peak memory."""
+    code = (
+        "import resource,tempfile,time,numpy as np\n"
+        "from tests.bench import MAIN, base\n"
+        "from simulator.search import Space, store\n"
+        "axes={'workload.text_tokens':range(1,1001),'workload.output_tokens':range(1,101),'scale.bandwidth':list(np.linspace(.5,4,100))}\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    start=time.time(); done=store(Space(base(),axes),folder,MAIN)\n"
+        "    print(done.rows,time.time()-start,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/2**20)\n"
+    )
+    rows_, wall, peak = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    return f"{int(rows_):.0e} scenarios to Parquet       {float(wall):8.1f} s, {float(peak):.2f} GiB peak"
+
+
 def main() -> None:
     """Print every figure."""
     case = case_of(base())
@@ -60,14 +107,12 @@ def main() -> None:
     chunk = 8192
     some = rows(case, chunk)
     print(f"independent rows (chunks of {chunk})    {seconds(lambda: measure(some), 7) / chunk * 1e6:8.2f} µs each")
-    axes = replace(
-        case,
-        text=np.arange(1, 1001.0).reshape(-1, 1, 1),
-        output=np.arange(1, 101.0).reshape(1, -1, 1),
-        chip=replace(case.chip, bandwidth=case.chip.bandwidth * np.linspace(0.5, 4, 10).reshape(1, 1, -1)),
-    )
-    taken = seconds(lambda: measure(axes), 3)
-    print(f"broadcast 1000 x 100 x 10            {1e6 / taken:8.3g} scenarios/s")
+    for label, space, metrics in spaces():
+        sweep(Space(space.base, {axis.path: axis.values[:2] for axis in space.axes}), metrics)
+        taken = seconds(lambda space=space, metrics=metrics: sweep(space, metrics), 3)
+        print(f"{label:<37}{space.size / taken:8.3g} scenarios/s")
+    print(f"front of 10^6 x 4, random            {seconds(front, 1):8.2f} s")
+    print(stored())
     command = [sys.executable, "-m", "simulator", "estimate", "--model", "qwen2.5-vl-7b", "--hardware", "h100-sxm", "--image", "640x480", "--json"]
     cold: list[float] = []
     for _ in range(5):

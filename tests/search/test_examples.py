@@ -1,0 +1,92 @@
+"""Examples run and end in a plot; the commands print what the library says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulator import Scenario, Workload, estimate
+from simulator.cli import main
+from simulator.interop.launch import flags, launch, scenario_python, scenario_yaml
+from simulator.spec.scenario import TechniqueUse
+from simulator.technique import registry
+
+pytest.importorskip("plotly")
+ROOT = Path(__file__).parents[2]
+SMALL = {"which_gpu": "l40s,h100-sxm", "what_mix": "3", "how_much_bandwidth": "5", "where_is_the_bottleneck": "2"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_examples_end_in_a_plot(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "plot.html"
+    done = subprocess.run([sys.executable, f"examples/{name}.py", str(out), SMALL[name]], cwd=ROOT, env={"PYTHONPATH": str(ROOT), "PATH": ""},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() and "Plotly.newPlot" in out.read_text(encoding="utf-8")
+
+
+def test_sweep_and_search_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(
+        "base: {model: qwen2.5-vl-7b, hardware: l40s, workload: {images: [640x480]}}\n"
+        "axes: {hardware: [l40s, h100-sxm], workload.batch: [1, 4]}\nobjectives: [ttft_s, cost_usd]\n"
+    )
+    assert main(["sweep", str(file), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 4 and rows[0]["ttft_s"] > 0 and rows[0]["hardware"] == "l40s"
+    assert main(["sweep", str(file), "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 4
+    assert main(["search", str(file), "--json", "--where", "tpot_s <= 1"]) == 0
+    winners = json.loads(capsys.readouterr().out)
+    assert 0 < len(winners) <= 4 and "gave_up_ttft_s" in winners[0]
+    assert main(["search", str(file), "--objective", "nonsense"]) == 2
+    assert "nonsense" in capsys.readouterr().err
+
+
+BASE = Scenario(model="qwen2.5-vl-7b", hardware="l40s", workload=Workload(text_tokens=64), parallel={"tp": 2})
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm"])
+def test_every_technique_is_in_the_command_or_named(engine: str) -> None:
+    assert set(flags()) == {"vllm", "sglang", "trtllm"}
+    for name in registry():
+        try:
+            made = launch(BASE.model_copy(update={"techniques": (TechniqueUse(kind=name),)}), engine)
+        except ValueError:
+            continue  # not on this model
+        lacks = [text for text in made.lacking if name in text]
+        has = flags()[engine]["techniques"].get(name)
+        assert bool(lacks) or has, f"{name} is neither applied nor named"
+        assert all(item.since and item.source for item in made.arguments)
+
+
+def test_launch_commands() -> None:
+    scenario = BASE.model_copy(update={"techniques": (TechniqueUse(kind="fastv"), TechniqueUse(kind="kv_quant", parameters={"bits": 8}))})
+    made = launch(scenario, "vllm")
+    assert made.command.startswith("vllm serve Qwen/Qwen2.5-VL-7B-Instruct --tensor-parallel-size 2")
+    assert "--kv-cache-dtype fp8" in made.command and len(made.lacking) == 1 and "fastv" in made.lacking[0]
+    assert "NOT APPLIED: fastv" in made.script()
+    four = launch(BASE.model_copy(update={"techniques": (TechniqueUse(kind="kv_quant", parameters={"bits": 4}),)}), "vllm")
+    assert "bits 4" in four.lacking[0] and "fp8" not in four.command
+    other = launch(scenario, "trtllm")
+    assert other.options == {"kv_cache_config": {"dtype": "fp8"}} and "--extra_llm_api_options" in other.command
+
+
+def test_exports_say_the_same_scenario(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenario = BASE.model_copy(update={"techniques": (TechniqueUse(kind="fastv"),), "preprocess": False})
+    scenario = Scenario.model_validate(scenario.model_dump())
+    file = tmp_path / "scenario.yaml"
+    file.write_text(scenario_yaml(scenario))
+    space: dict[str, object] = {}
+    exec(scenario_python(scenario), space)  # noqa: S102
+    assert space["result"].ttft_s == estimate(scenario).ttft_s  # type: ignore[attr-defined]
+    assert main(["estimate", "--scenario", str(file), "--json"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert json.loads(lines[-1])["ttft_s"] == estimate(scenario).ttft_s
+    for kind, words in (("csv", "ttft_s"), ("bibtex", "@inproceedings{fastv")):
+        assert main(["export", "--scenario", str(file), "--as", kind]) == 0
+        assert words in capsys.readouterr().out
