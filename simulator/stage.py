@@ -7,7 +7,7 @@ their sums add in squares. A stage is as fast as the slower of the device and th
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Any, final
 
 from simulator.attention import Attention
 from simulator.efficiency.kernels import Kernels
@@ -138,7 +138,7 @@ def _size(work: Work) -> Numeric:
     return dims[0] * dims[1] * dims[2] if work.kernel == "gemm" else dims[0]
 
 
-def _only(taken: Time, runs: Numeric) -> Time:
+def _only(taken: Time, runs: Any) -> Time:
     """The time where the kernel runs, nothing where it has no rows (an empty kernel's formula may not even be a number)."""
     return replace(
         taken,

@@ -67,7 +67,8 @@ class Table:
 
     def _array(self, coordinates: Sequence[Numeric]) -> NDArray[np.float64]:
         """Axes given by a plain number are interpolated away first, so that mostly one axis is left to look up."""
-        values, weight = self.values, 1.0
+        values: Any = self.values
+        weight = 1.0
         points: list[NDArray[np.float64]] = []
         grids: list[NDArray[np.float64]] = []
         for item, knots in zip(coordinates, self.knots, strict=True):
