@@ -135,11 +135,9 @@ def convllava() -> Lvlm:
                 "spec",
                 "alibaba/conv-llava llava/model/multimodal_encoder/convnext_encoder.py: the fifth stage is one more ConvNeXt stage",
             ),
+            ("spec", "alibaba/conv-llava scripts/stage_1.sh: fifth stage of 6 blocks, 3072 channels wide"),
         ],
         scheme="convllava-1536-7b",
-        assumptions=(
-            "vision: fifth stage of 6 blocks, 3072 channels wide: its launch scripts' values are not at hand",
-        ),
     )
 
 
@@ -351,7 +349,11 @@ def _deepseek_vl2(name: str, title: str, text: LanguageModel, published: int, ac
                 "spec",
                 "DeepSeek-VL2 modeling_deepseek_vl_v2.py: downsampling by 2 x 2, two layers, newline and separator vectors",
             ),
-            ("inferred", f"deepseek-ai/{title} config.json, values recalled; the total pins them"),
+            (
+                "inferred",
+                f"deepseek-ai/{title} config.json, values recalled and, but for the small size's vocabulary, as rtp-llm's tests of "
+                "this family have them; the total pins them",
+            ),
         ],
         scheme="deepseek-vl2",
         published=published,
@@ -432,12 +434,12 @@ def nvila() -> Lvlm:
         "NVILA-8B",
         siglip(448),
         downsample_2(3 * 1152, 3584),
-        decoder("qwen2", **QWEN2_7B),
+        decoder("qwen2", **QWEN2_7B | {"vocab_size": 151651}),
         [
             ("spec", "arXiv 2412.04468: NVILA (SigLIP at three scales side by side, 2 x 2 downsampling, Qwen2-7B)"),
             ("spec", "NVlabs/VILA scripts/NVILA: scales 448,896,1344, mlp_downsample_2x2_fix"),
         ],
-        assumptions=("language: vocabulary 152064, as Qwen2-7B; config.json is not at hand",),
+        assumptions=("language: vocabulary 151651, that of LongVILA-R1-7B, which is built on it",),
         notes="Features of the three scales join without adding tokens; frames of a video are encoded at one scale.",
     )
 
@@ -485,11 +487,11 @@ def videochat_flash() -> Lvlm:
                 "arXiv 2501.00574: VideoChat-Flash (UMT-L on groups of 4 frames, token merging to 16 tokens per frame, Qwen2-7B)",
             ),
             (
-                "inferred",
-                "OpenGVLab/VideoChat-Flash-Qwen2-7B_res448 vision_tower_builder.py, recalled: the last of 24 blocks is not built",
+                "spec",
+                "OpenGVLab/VideoChat-Flash vision_tower_builder.py: UMT at 448, fixed positions, the last of 24 blocks not built, "
+                "a norm after them; mm_projector_builder.py: tome16_mlp_hd64, a single picture merged to 64 tokens",
             ),
         ],
-        assumptions=("preprocessing: a picture is one frame merged to 64 tokens", "vision: positions are not learned"),
         notes="Similarity search and averaging of the token merging are counted as memory traffic only.",
     )
 

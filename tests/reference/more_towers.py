@@ -147,7 +147,7 @@ def openclip(hidden: int, width: int, layers: int, heads: int, image: int, patch
 
 
 def umt(hidden: int, width: int, layers: int, heads: int, patch: int) -> VisionEncoder:
-    """UMT-L on groups of frames that attend jointly; fixed positions."""
+    """UMT-L on groups of frames that attend jointly; fixed positions, a norm after the blocks."""
     return VisionEncoder(
         name="UMT-L",
         hidden=hidden,
@@ -155,6 +155,7 @@ def umt(hidden: int, width: int, layers: int, heads: int, patch: int) -> VisionE
         patch_kernel=patch,
         patch_bias=True,
         stack=Stack(blocks={"block": _plain(hidden, width, heads)}, order=(f"{layers} block",)),
+        final_norm_parameters=2 * hidden,
     )
 
 
