@@ -134,6 +134,14 @@ def cpu_cache_bytes() -> int:
     return min(max(sizes, default=CPU_CACHE_GUESS), 128 * 2**20)
 
 
+def memory_bytes() -> int:
+    """Main memory of this machine [bytes]; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
 def cpu_name() -> str:
     """Model name of the processor."""
     try:
@@ -184,4 +192,5 @@ def describe(device: Device) -> dict[str, Any]:
         details["nvidia_smi"] = nvidia_smi()
     else:
         details["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+        details["memory_bytes"] = memory_bytes()
     return {"identity": identity, "details": details}
