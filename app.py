@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from simulator.explorer.links import remember
+from simulator.explorer.links import follow
 from simulator.explorer.registry import PAGES, Entry
 from simulator.explorer.sidebar import Choice, sidebar
 
@@ -30,7 +30,7 @@ pages = {
     entry.path: st.Page(opener(entry), title=entry.title, icon=entry.icon, url_path=entry.path, default=entry is PAGES[0])
     for entry in PAGES
 }
-remember(pages)
 page = st.navigation(list(pages.values()), position="top")
 shared["choice"] = sidebar()
+follow(pages)
 page.run()

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from simulator.explorer.links import open_page
 from simulator.explorer.parts import chart_events, mode, way_out
 from simulator.explorer.sidebar import Choice, show
 from simulator.explorer.work import frame_download, swept
@@ -60,6 +59,9 @@ def _mixes(kinds: list[str]) -> list[list[str]]:
 
 def _front(frame: pd.DataFrame, base: Scenario, axes: dict[str, Any], across: str, up: str, ready: str | None) -> None:
     possible = frame[frame["refused"].astype(str) == ""].dropna(subset=[across, up])
+    if possible.empty and (frame["refused"].astype(str) != "").all():
+        way_out(str(frame["refused"].iloc[0]), "space")
+        return
     if possible.empty:
         st.info("No point has numbers for both axes: nobody published evidence for these mixes. Choose other axes or techniques.")
         return
@@ -112,5 +114,4 @@ def _details(event: Any, frame: pd.DataFrame, front: pd.DataFrame, base: Scenari
         gave = ", ".join(f"{name.removeprefix('gave_up_')} {winner[name]:+.0%}" for name in front.columns if name.startswith("gave_up_") and winner[name] > 0)
         st.caption(f"Bound by {winner['binding_stage']} ({winner['binding_resource']}). " + (f"Against the best of the front it gives up {gave}." if gave else "Nothing on the front is better."))
     scenario = Space(base, axes).pick(frame, int(frame.index.get_loc(row)))
-    if st.button("Load into What if", key="space-load", type="primary", icon=":material/compare_arrows:", on_click=show, args=(scenario,)):
-        open_page("what-if")
+    st.button("Load into What if", key="space-load", type="primary", icon=":material/compare_arrows:", on_click=show, args=(scenario, "what-if"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from simulator.explorer.cache import interactions_of, migration_of, shares_of
+from simulator.explorer.pairs import interactions_of, migration_of, shares_of
 from simulator.explorer.parts import chart, mode, way_out
 from simulator.explorer.sidebar import Choice
 from simulator.figures import migration_bars, shapley_bars, synergy_matrix

@@ -7,16 +7,17 @@ from typing import Any
 
 import streamlit as st
 
-_PAGES = "pages by path"
+_NEXT = "next page"
 
 
-def remember(pages: Mapping[str, Any]) -> None:
-    """Tell where the pages are; called by the app."""
-    st.session_state[_PAGES] = dict(pages)
+def go_to(path: str) -> None:
+    """Ask for a page; to be called from a callback."""
+    if path:
+        st.session_state[_NEXT] = path
 
 
-def open_page(path: str) -> None:
-    """Go to a page; nothing happens where a page is drawn outside the app."""
-    page = st.session_state.get(_PAGES, {}).get(path)
-    if page is not None:
-        st.switch_page(page)
+def follow(pages: Mapping[str, Any]) -> None:
+    """Go where a callback asked to go; called by the app once the widgets are drawn."""
+    path = st.session_state.pop(_NEXT, "")
+    if path:
+        st.switch_page(pages[path])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from simulator.explorer.links import open_page
+from simulator.explorer.assign import assign
+from simulator.explorer.links import go_to
 from simulator.explorer.parts import chart, mode
 from simulator.explorer.sidebar import Choice
 from simulator.figures import kept_accuracy
@@ -53,6 +54,7 @@ def _papers() -> None:
         words, stage=None if stage == ANY else stage, category=None if category == ANY else category,
         training_free=None if training == ANY else training == "free", preset=None if modelled == ANY else modelled == "yes",
     )  # fmt: skip
+    found = tuple(sorted(found, key=lambda entry: words.strip().lower() not in (entry.method.lower(), entry.id)))
     st.caption(f"{len(found)} of {len(load_entries())} papers. Choose a row to read it and to try it.")
     if not found:
         st.info("No paper passes these filters; take one away.", icon=":material/filter_alt_off:")
@@ -81,8 +83,7 @@ def _one(entry: Entry) -> None:
         st.caption(f"{entry.authors + ' · ' if entry.authors else ''}{entry.venue} {entry.year} · {where} · acts on {', '.join(entry.operators).lower() or 'nothing modelled'}")
         with st.container(horizontal=True):
             for preset in entry.presets:
-                if st.button(f"What if: {preset}", key=f"try-{entry.id}-{preset}", type="primary", on_click=_try, args=(preset,)):
-                    open_page("what-if")
+                st.button(f"What if: {preset}", key=f"try-{entry.id}-{preset}", type="primary", on_click=_try, args=(preset,))
             link = entry.url or (f"https://arxiv.org/abs/{entry.arxiv}" if entry.arxiv else "")
             if link:
                 st.link_button("Paper", link, icon=":material/open_in_new:")
@@ -91,7 +92,8 @@ def _one(entry: Entry) -> None:
 
 
 def _try(preset: str) -> None:
-    st.session_state["with"] = [preset]
+    assign({"with": [preset]})
+    go_to("what-if")
 
 
 def _evidence() -> None:

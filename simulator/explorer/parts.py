@@ -10,12 +10,14 @@ import streamlit as st
 
 from simulator.bibliography import citation
 from simulator.explorer import share
+from simulator.explorer.assign import assign
 from simulator.explorer.sidebar import show
 from simulator.figures.theme import Mode
 from simulator.figures.verdict import Remark
 from simulator.quantity import text
 from simulator.request import Estimate
 from simulator.spec.scenario import Scenario
+from simulator.spec.source import SpecError
 
 CHART = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 
@@ -57,14 +59,14 @@ def way_out(problem: str, key: str) -> None:
 
 
 def _keep(kinds: list[str]) -> None:
-    st.session_state["with"] = kinds
+    assign({"with": kinds})
 
 
 def quantity(label: str, before: float, after: float, unit: str, band: tuple[float, float] | None = None, help: str = "") -> None:
     """One `st.metric` of the variant with its change against the baseline; the baseline and the band stand below."""
     moved = before > 0 and abs(after / before - 1.0) >= 0.0005
     change = f"{after / before - 1.0:+.1%}" if moved else "unchanged"
-    st.metric(label, shown(after, unit), change, delta_color="inverse" if moved else "off", delta_arrow="auto" if moved else "off", help=help, border=True)
+    st.metric(label, shown(after, unit), change, delta_color="inverse" if moved else "off", delta_arrow="auto" if moved else "off", help=help)
     st.caption(f"baseline {shown(before, unit)}" + (f"  \n80 %: {shown(band[0], unit)} – {shown(band[1], unit)}" if band else ""))
 
 
@@ -91,12 +93,23 @@ def downloads(scenario: Scenario, result: Estimate, figures: dict[str, Callable[
 
 
 def launch(scenario: Scenario, key: str) -> None:
-    """Launch flags for the engines that have them."""
-    try:
-        from simulator.interop.launch import launch as flags  # type: ignore[import-not-found]
-    except ImportError:
+    """How the chosen engine is started on this, with what it cannot do."""
+    from simulator.interop.launch import flags
+    from simulator.interop.launch import launch as launched
+
+    if scenario.engine not in flags():
+        st.caption(f"{scenario.engine} is not started by a command; choose vllm, sglang or trtllm for launch flags.")
         return
-    st.code(str(flags(scenario)), language="bash", wrap_lines=True)
+    try:
+        made = launched(scenario, scenario.engine)
+    except SpecError as error:
+        st.caption(f"No launch command: {error}")
+        return
+    st.caption(f"Start it on {scenario.engine}:")
+    st.code(made.command, language="bash", wrap_lines=True)
+    for line in made.lacking:
+        st.markdown(f":red[:material/block:] {line}")
+    st.download_button("Launch script", made.script(), "launch.sh", "text/x-shellscript", key=f"{key}-launch", on_click="ignore")
 
 
 def _html(draw: Callable[[], go.Figure]) -> Callable[[], str]:

@@ -11,7 +11,9 @@ from typing import Any, final
 
 import streamlit as st
 
+from simulator.explorer.assign import assign, assigned, repeat
 from simulator.explorer.forms import as_state, technique_form
+from simulator.explorer.links import go_to
 from simulator.explorer.looks import CUSTOM, LOOKS
 from simulator.explorer.upload import media_drop
 from simulator.presets import names, presets
@@ -42,6 +44,7 @@ class Choice:
 
 def sidebar() -> Choice:
     """Draw the widgets and read them."""
+    assigned()
     with st.sidebar:
         model = st.selectbox("Model", model_names(), index=model_names().index(DEFAULT_MODEL), key="model", format_func=str, bind="query-params")
         hardware = st.selectbox("Hardware", hardware_names(), index=hardware_names().index(DEFAULT_HARDWARE), key="hw", bind="query-params")
@@ -49,6 +52,7 @@ def sidebar() -> Choice:
         uses = _techniques()
         machine = _machine()
         other = _variant_machine()
+    repeat()
     workload["processor"] = machine.pop("processor")
     data = {"model": model, "hardware": hardware, "workload": workload, **machine}
     try:
@@ -147,30 +151,30 @@ def _variant_machine() -> dict[str, Any]:
     return out
 
 
-def show(scenario: Scenario) -> None:
-    """Make the widgets say this scenario as the variant. To be called before they are drawn (from a callback)."""
-    state = st.session_state
-    mine = {"hardware": "hw", "model": "model", "engine": "engine", "format": "fmt"}
-    for field, key in mine.items():
+def show(scenario: Scenario, then: str = "") -> None:
+    """Make the widgets say this scenario as the variant, and go to the page `then`. To be called from a callback."""
+    now = st.session_state
+    state: dict[str, Any] = {}
+    for field, key in {"hardware": "hw", "model": "model", "engine": "engine", "format": "fmt"}.items():
         value = getattr(scenario, field)
-        state[f"v{key}"] = SAME if value == state.get(key) else value
-    state["vtp"] = 0 if scenario.parallel.tp == state.get("tp", 1) else scenario.parallel.tp
+        state[f"v{key}"] = SAME if value == now.get(key) else value
+    state["vtp"] = 0 if scenario.parallel.tp == now.get("tp", 1) else scenario.parallel.tp
     work = scenario.workload
-    state["text"], state["out"], state["batch"] = work.text_tokens, work.output_tokens, work.batch
+    state |= {"text": work.text_tokens, "out": work.output_tokens, "batch": work.batch}
     same = next((name for name, look in LOOKS.items() if name != CUSTOM and (look.images, look.videos) == (work.images, work.videos)), CUSTOM)
     state["look"] = same
     if same == CUSTOM:
-        state["n"] = sum(image.count for image in work.images)
+        state |= {"n": sum(image.count for image in work.images), "vn": len(work.videos)}
         if work.images:
-            state["w"], state["h"], state["codec"] = work.images[0].width, work.images[0].height, work.images[0].format
-        state["vn"] = len(work.videos)
-        if work.videos:
+            state |= {"w": work.images[0].width, "h": work.images[0].height, "codec": work.images[0].format}
+        if work.videos and work.videos[0].frames is None:
             first = work.videos[0]
-            state["vw"], state["vh"] = first.width, first.height
-            state["sec"], state["fps"] = first.duration or float(first.frames or 1), first.fps or 1.0
+            state |= {"vw": first.width, "vh": first.height, "sec": first.duration, "fps": first.fps}
     state["with"] = list(dict.fromkeys(use.kind for use in scenario.techniques))
     for use in scenario.techniques:
-        state.update(as_state(use.kind, use.parameters))
+        state |= as_state(use.kind, use.parameters)
+    assign(state)
+    go_to(then)
 
 
 def name_of(scenario: Scenario) -> tuple[str, str]:

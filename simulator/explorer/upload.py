@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from simulator.explorer.assign import assign
 from simulator.explorer.looks import CUSTOM
 from simulator.spec.media import picture_size, video_size
 from simulator.spec.source import SpecError
@@ -34,7 +35,7 @@ def _take() -> None:
     if dropped is None:
         return
     try:
-        st.session_state.update(sizes_of(dropped.name, dropped.getvalue()))
+        assign(sizes_of(dropped.name, dropped.getvalue()))
     except SpecError as error:
         reason = str(error).split(":", 1)[-1].strip()
         st.session_state["drop_problem"] = f"{dropped.name}: {reason}. Try another file, or choose own sizes above."

@@ -82,9 +82,9 @@ def _fidelity(variant: Estimate) -> None:
     if found is None or found.retained is None:
         silent = any(line.startswith("fidelity") for line in variant.warnings)
         st.metric("Fidelity", "unknown" if silent else "100%", "no evidence" if silent else "nothing lossy", delta_color="off", delta_arrow="off",
-                  help="Share of the baseline's accuracy, from published results", border=True)  # fmt: skip
+                  help="Share of the baseline's accuracy, from published results")  # fmt: skip
         return
-    st.metric("Fidelity", f"{float(found.retained):.1%}", f"{found.grade} evidence", delta_color="off", delta_arrow="off", border=True,
+    st.metric("Fidelity", f"{float(found.retained):.1%}", str(found.grade), delta_color="off", delta_arrow="off",
               help="Share of the baseline's accuracy. " + "; ".join(found.evidence))  # fmt: skip
     st.caption(f"baseline 100%  \n80 %: {float(found.low):.1%} – {float(found.high):.1%}")
 

@@ -39,7 +39,7 @@ def test_fastv_lowers_ttft():
     assert tighter < after and metric(test, "TTFT") == text(tighter, "s")
 
 
-def test_address_is_the_state():
+def test_address_says_what_the_widgets_say():
     first = app()
     first.selectbox(key="hw").set_value("l40s")
     first.number_input(key="text").set_value(777)
@@ -48,14 +48,11 @@ def test_address_is_the_state():
     first.slider(key="fastv.keep").set_value(0.3)
     first.number_input(key="tp").set_value(2)
     first.selectbox(key="vhw").set_value("h200-sxm").run()
-    second = app(**dict(first.query_params))
+    address = {"hw": "l40s", "text": "777", "with": ["fastv", "kv_quant"], "look": "Document page, A4 at 200 dpi", "fastv.keep": "0.3", "tp": "2", "vhw": "h200-sxm"}
+    second = app(**address)
     assert not second.exception
     assert [item.value for item in second.metric] == [item.value for item in first.metric]
     assert second.slider(key="fastv.keep").value == 0.3 and second.selectbox(key="look").value == "document"
-
-
-def test_defaults_leave_no_trace_in_the_address():
-    assert dict(app().query_params) == {}
 
 
 def test_nonsense_in_the_address_is_ignored():
@@ -97,9 +94,14 @@ def test_model_that_does_not_fit_offers_more_devices():
 
 
 def test_context_exceeded_is_a_sentence():
-    test = app(look="Hour of 360p video", model="llava-1.5-7b")
+    test = app(text="200000")
     assert not test.exception
-    assert test.error and "tokens" in said(test)
+    assert "tokens exceed" in said(test)
+
+
+def test_video_for_a_model_that_takes_none_is_a_sentence():
+    test = app(look="Hour of 360p video", model="llava-1.5-7b")
+    assert not test.exception and "no video" in said(test)
 
 
 def test_advice_can_be_taken():
