@@ -167,11 +167,14 @@ def _ocr() -> Any:
     return _on_meta(transformers.UnlimitedOcrForConditionalGeneration, transformers.UnlimitedOcrConfig(), "eager")
 
 
+MIXTURE: dict[str, Any] = {"n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1, "kv_lora_rank": 512,
+                           "q_lora_rank": None, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}  # fmt: skip
+
+
 def _mixture(hidden: int, layers: int, heads: int, dense: int, width: int, routed: int, vocabulary: int) -> Any:
     config = transformers.DeepseekV2Config(
-        hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads, intermediate_size=dense,
-        moe_intermediate_size=width, n_routed_experts=routed, n_shared_experts=2, num_experts_per_tok=6, first_k_dense_replace=1,
-        vocab_size=vocabulary, kv_lora_rank=512, q_lora_rank=None, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128,
+        hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
+        intermediate_size=dense, moe_intermediate_size=width, n_routed_experts=routed, vocab_size=vocabulary, **MIXTURE,
     )  # fmt: skip
     return _on_meta(transformers.DeepseekV2ForCausalLM, config)
 
@@ -277,6 +280,17 @@ def test_encode_of_deepseek_ocr(side: int, tokens: int) -> None:
     filled = math.ceil(patches / 14) ** 2 * 14 * 14
     relative = 2.0 * 768 * (8 * filled * (14 + 14) + 4 * patches**2 * 2 * patches)
     assert _encoded(load_model("deepseek-ocr"), float(side), 16.0, float(tokens)) + relative == _theirs(run)
+
+
+def test_prefill_and_decode_of_latent_attention_with_experts() -> None:
+    """DeepSeek-VL2-small: FLOPs and bytes of cache as the class has them (absorbed in decode, top-k experts)."""
+    config = {"hidden_size": 2048, "num_hidden_layers": 27, "num_attention_heads": 16, "num_key_value_heads": 16,
+              "intermediate_size": 10944, "moe_intermediate_size": 1408, "n_routed_experts": 64, "vocab_size": 102400, **MIXTURE}  # fmt: skip
+    entry = {"cls": "DeepseekV2ForCausalLM", "family": "text", "config": config}
+    model = load_model("deepseek-vl2-small")
+    prefill, decode, cached = counting.generate(counting.build(entry), entry, 421, 64, 1)
+    assert evaluated.generate(model, 421, 64, 1) == (prefill, decode)
+    assert kv_bytes_per_token(model) == cached
 
 
 def test_states_of_hybrids_do_not_grow() -> None:
