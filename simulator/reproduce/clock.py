@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import final
 
@@ -132,8 +132,8 @@ def bookkeeping(question: Question) -> float:
         use = parse_technique(text)
         for _, item in resolve(use.kind, use.parameters):
             if isinstance(item, registry()["speculative"]):
-                values = asdict(item)
-                starts += 130.0 + 20.0 * float(values["gamma"]) if values["tree"] else 10.0 * float(values["gamma"])
+                depth, tree = float(getattr(item, "gamma")), bool(getattr(item, "tree"))  # noqa: B009
+                starts += 130.0 + 20.0 * depth if tree else 10.0 * depth
     return starts
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 
 from simulator.reproduce.clock import Answer, Array, Clock, answer, clock
 from simulator.reproduce.mixture import Band, mixture
-from simulator.reproduce.prior import NOISE, draws
+from simulator.reproduce.prior import CODE, NOISE
 from simulator.reproduce.question import NotComparableError, Question, questions, techniques_of
 from simulator.reproduce.table import Row
 
@@ -43,7 +43,6 @@ class _Component:
     value: Array
     low: Array
     high: Array
-    floor: Array
     weight: Array
 
 
@@ -64,10 +63,33 @@ def predict(row: Row) -> Prediction:
     value, low, high = (np.concatenate([getattr(part, name) for part in parts]) for name in ("value", "low", "high"))
     noise = _noise(row)
     band = mixture(value, np.hypot(low, noise), np.hypot(high, noise), weight)
-    bounds = np.concatenate([part.floor for part in parts])[weight > 0.0]
-    floor = float(bounds.max() if row.metric in RATES else bounds.min()) if np.isfinite(bounds).all() else None
+    allowed = [pair[0] for pair, part in zip(asked.pairs, parts, strict=True) if part.weight.any()] or [pair[0] for pair in asked.pairs]
     quantity, published = _published(row)
-    return Prediction(band, published, floor, quantity, notes)
+    return Prediction(band, published, _floor(row, allowed, asked.assumed), quantity, notes)
+
+
+def _floor(row: Row, asked: list[Question], assumed: tuple[str, ...]) -> float | None:
+    """The physical floor with the most favourable value of everything the row leaves open: one token where none is stated."""
+    metric = {**TIMES, **RATES}.get(row.metric)
+    if metric is None:
+        return None
+    least: list[float] = []
+    for question in asked:
+        ones = (1.0,) * len(question.text)
+        favourable = replace(
+            question,
+            visual=ones if _drawn("visual_before", assumed) and max(question.visual) > 0.0 else question.visual,
+            text=ones if _drawn("text_tokens", assumed) else question.text,
+            output=(2.0,) * len(ones) if _drawn("output_tokens", assumed) else question.output,
+        )
+        seconds = float(clock(favourable, metric).floor.min())
+        made = float(favourable.output[0]) if row.metric == "generate_throughput" else 1.0
+        least.append(made * question.batch / max(seconds, 1e-12) if row.metric in RATES else seconds)
+    return max(least) if row.metric in RATES else min(least)
+
+
+def _drawn(name: str, assumed: tuple[str, ...]) -> bool:
+    return any(note.startswith(name) for note in assumed)
 
 
 def _published(row: Row) -> tuple[str, float]:
@@ -82,27 +104,27 @@ def _published(row: Row) -> tuple[str, float]:
 
 
 def _noise(row: Row) -> float:
-    """Run against run (twice for a ratio), and half a unit of the last digit printed."""
+    """Run against run (twice for a ratio), the method's own code, and half a unit of the last digit printed."""
     assert row.value is not None
-    run = 0.0 if row.metric in MEMORY else NOISE * (2.0**0.5 if row.metric in SPEEDUPS or row.metric in SHARES else 1.0)
+    ratio = row.metric in SPEEDUPS or row.metric in SHARES
+    run = 0.0 if row.metric in MEMORY else float(np.hypot(NOISE * (2.0**0.5 if ratio else 1.0), CODE))
     digits = max(len(f"{row.value:g}".split("e")[0].replace(".", "").strip("0")), 2)
     return float(np.hypot(run, 0.4 * 10.0 ** (1 - digits)))
 
 
 def _component(row: Row, method: Question, baseline: Question) -> _Component:
-    nothing = np.full(draws().text.shape, np.nan)
     found = answer(method)
     if row.metric in MEMORY:
         return _weighed(row, found)
     if row.metric in TIMES:
         item = clock(method, TIMES[row.metric])
-        return _Component(item.seconds, *_band(item), item.floor, found.fits)
+        return _Component(item.seconds, *_band(item), found.fits)
     if row.metric in RATES:
         item = clock(method, RATES[row.metric])
         made = found.output if row.metric == "generate_throughput" else 1.0
         batch = method.batch * made
         low, high = _band(item)
-        return _Component(batch / item.seconds, high, low, batch / np.maximum(item.floor, 1e-12), found.fits)
+        return _Component(batch / item.seconds, high, low, found.fits)
     metric = {**SPEEDUPS, **SHARES}.get(row.metric)
     if metric is None:
         raise NotComparableError(f"{row.metric} is no time, rate or memory of a scenario")
@@ -111,15 +133,14 @@ def _component(row: Row, method: Question, baseline: Question) -> _Component:
     top, bottom = clock(method, metric), clock(baseline, metric)
     if row.metric in SPEEDUPS:
         top, bottom = bottom, top
-    return _Component(top.seconds / bottom.seconds, *_ratio_band(top, bottom), nothing, found.fits * answer(baseline).fits)
+    return _Component(top.seconds / bottom.seconds, *_ratio_band(top, bottom), found.fits * answer(baseline).fits)
 
 
 def _weighed(row: Row, found: Answer) -> _Component:
     value = found.memory.peak_bytes if row.metric == "gpu_memory" else found.memory.kv_bytes_resident
     whole = np.broadcast_to(np.asarray(value, dtype=float), found.fits.shape)
     spread = np.full(whole.shape, 0.1 if row.metric == "gpu_memory" else 0.01)
-    floor = np.broadcast_to(np.asarray(found.memory.weight_bytes, dtype=float), whole.shape)
-    return _Component(whole, spread, spread, floor if row.metric == "gpu_memory" else np.full(whole.shape, np.nan), found.fits)
+    return _Component(whole, spread, spread, found.fits)
 
 
 def _band(item: Clock) -> tuple[Array, Array]:

@@ -16,6 +16,7 @@ from simulator.reproduce.prior import (
     HARDWARE,
     OUTPUT,
     PICTURE,
+    SHORT,
     TEXT,
     UNFUSED,
     VARIANTS,
@@ -202,8 +203,9 @@ def _numbers(row: Row, model: Lvlm) -> tuple[tuple[float, ...], tuple[float, ...
         visual = _seen(row, model, unit.visual, notes)
     output = _given(row.output_tokens)
     if output is None:
-        output = log_uniform(unit.output, OUTPUT)
-        notes.append(f"output_tokens {OUTPUT[0]:g} to {OUTPUT[1]:g}")
+        bounds = SHORT if row.metric == "benchmark_time" else OUTPUT
+        output = log_uniform(unit.output, bounds)
+        notes.append(f"output_tokens {bounds[0]:g} to {bounds[1]:g}")
     zeros = np.zeros(len(unit.text))
     lists = [tuple(float(item) for item in np.broadcast_to(part + zeros, zeros.shape)) for part in (visual, text, output)]
     return lists[0], lists[1], lists[2], tuple(notes)

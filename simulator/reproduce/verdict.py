@@ -92,7 +92,7 @@ def _verdict(row: Row, group: Group, found: predict.Prediction, before: predict.
     below = found.floor is not None and (
         found.published > found.floor * 1.005 if row.metric in predict.RATES else found.published < found.floor * 0.995
     )
-    if below and row.metric != "gpu_memory":
+    if below:
         return "impossible"
     return "inside" if found.band.lower <= found.published <= found.band.upper else "outside"
 

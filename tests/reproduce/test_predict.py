@@ -128,3 +128,9 @@ def test_row_is_frozen() -> None:
     with pytest.raises(AttributeError):
         ROWS["p0001"].value = 1.0  # type: ignore[misc]
     assert isinstance(ROWS["p0001"], Row)
+
+
+def test_a_floor_that_rests_on_assumed_tokens_forbids_nothing() -> None:
+    """MBQ's prefill (arXiv 2412.19509) states no token counts: with one token it is possible, so it is outside, not impossible."""
+    item = judge(ROWS["p1046"])
+    assert item.verdict == "outside" and item.floor is not None and item.floor < 27.1e-3
