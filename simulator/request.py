@@ -354,7 +354,7 @@ def _notes(case: Case, program: Program, metrics: Metrics) -> tuple[tuple[str, .
     if case.preprocess:
         notes.append(f"preprocess: {engine.workers} host workers ({case.processor} processor)")
     notes.append("energy: power model between idle and TDP, good to about 30 %")
-    warnings = list(program.warnings)
+    warnings = [*program.warnings, *_undeployable(case)]
     memory = metrics.memory
     if not memory.fits:
         over = float(memory.peak_bytes) - float(memory.capacity_bytes) * engine.memory_share
@@ -363,6 +363,19 @@ def _notes(case: Case, program: Program, metrics: Metrics) -> tuple[tuple[str, .
             + _way_out(case, memory)
         )
     return tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(warnings))
+
+
+def _undeployable(case: Case) -> list[str]:
+    """What of the mix the engine does not run as it ships."""
+    out: list[str] = []
+    if case.engine.fits == "ideal":
+        return out
+    for name, technique in case.techniques:
+        about = technique.about
+        status, source = about.engines.get(case.engine.name, ("hypothetical", "no engine is known to ship it"))
+        if status != "runs":
+            out.append(f"{name}: {status} on {case.engine.name} ({source})")
+    return out
 
 
 def _way_out(case: Case, memory: Memory) -> str:

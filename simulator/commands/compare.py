@@ -31,9 +31,9 @@ def run(args: argparse.Namespace) -> int:
     from simulator.commands.screen import console as screen
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("model", "hardware", "engine", "preprocess", "encode", "prefill", "TTFT", "80 % band", "TPOT", "decode bound",
-                  "memory", "largest batch", "J/request", "$/1000"):  # fmt: skip
-        table.add_column(title, justify="left" if title in ("model", "hardware", "engine", "decode bound") else "right")
+    for title in ("model", "hardware", "engine", "preprocess", "encode", "prefill", "TTFT", "80 % band", "TPOT", "bound",
+                  "memory", "max batch", "J/request", "$/1000"):  # fmt: skip
+        table.add_column(title, justify="left" if title in ("model", "hardware", "engine", "bound") else "right", no_wrap=True)
     for item in results:
         scenario, stages = item.scenario, item.stages
         fits = text(float(item.memory.peak_bytes), "B") + ("" if item.memory.fits else " [red]too much[/]")

@@ -96,7 +96,7 @@ def _print(result: Estimate) -> None:
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("stage", "time", "80 % band", "share", "", "FLOPs", "bytes", "FLOP/B", "bound"):
-        table.add_column(title, justify="left" if title in ("stage", "", "bound") else "right")
+        table.add_column(title, justify="left" if title in ("stage", "", "bound") else "right", no_wrap=True)
     whole = sum(float(stage.seconds) for stage in result.stages.values()) or 1.0
     for name, stage in result.stages.items():
         share = float(stage.seconds) / whole

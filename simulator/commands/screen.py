@@ -1,4 +1,4 @@
-"""Where tables go: the terminal's own width, or 140 columns into a file or a pipe."""
+"""Where tables go: the terminal's own width, or 160 columns into a file or a pipe."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from rich.console import Console
 
 def console() -> Console:
     """A console for standard output."""
-    return Console(width=None if sys.stdout.isatty() else 140)
+    return Console(width=None if sys.stdout.isatty() else 160)

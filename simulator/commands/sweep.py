@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +33,7 @@ def add_space(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def workers(count: int) -> Iterator[Executor | None]:
+def workers(count: int) -> Generator[Executor | None]:
     """A pool of processes, or none for one."""
     if count < 1:
         raise SpecError(f"--workers: {count} is not accepted; 1 or more")
@@ -46,7 +46,7 @@ def workers(count: int) -> Iterator[Executor | None]:
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain data; missing values are null."""
-    return json.loads(frame.to_json(orient="records", double_precision=15))
+    return json.loads(str(frame.to_json(orient="records", double_precision=15)))
 
 
 def run(args: argparse.Namespace) -> int:
