@@ -27,7 +27,7 @@ IMPORTED = (
     "qwen2.5-vl-32b", "smolvlm-256m", "smolvlm-500m", "internvl3-2b", "internvl3-14b", "llava-next-13b", "llava-onevision-0.5b",
     "llava-onevision-72b", "llama-3.2-90b-vision", "qwen3-next-80b-a3b",
 )  # fmt: skip
-# Totals that a model page, a paper or a model's name states: (name, figure, decimals of its unit of 10^9).
+# Totals that a model page (from memory), a paper or a model's name states: (figure, its decimals) in 10^9.
 STATED = {
     "internvl3-2b": (2.09, 2), "internvl3-14b": (15.1, 1), "llava-next-13b": (13.4, 1), "llava-onevision-0.5b": (0.89, 2),
     "llava-onevision-72b": (73.2, 1), "llama-3.2-90b-vision": (88.6, 1), "qwen3-next-80b-a3b": (80.0, 0),
