@@ -62,17 +62,17 @@ def name_of(meta: dict[str, Any]) -> str:
 
 
 def hardware_of(run: Path, fits: Path) -> str:
-    """The profile that a run's fits are for: a shipped name, or the path of a profile made of the run (written anew)."""
-    shipped = known(meta_of(run))
-    return shipped if shipped is not None else str(write_profile(run, fits))
+    """The profile that a run's fits are for (a path): the one that ships for the device, or one made of the run."""
+    return str(write_profile(run, fits))
 
 
 def write_profile(run: Path, fits: Path | None, target: Path | None = None) -> Path:
     """`profile.yaml` beside the tables (or `target`), naming the folder of fits made of this device."""
     path = target or run / "profile.yaml"
-    data = profile(run)
+    shipped = known(meta_of(run))
+    data = profile(run) if shipped is None else load_hardware(shipped).model_dump(mode="json", exclude_none=True)
     if fits is not None:
-        data["fits"] = os.path.relpath((fits / data["name"]).parent.resolve(), path.parent.resolve())
+        data["fits"] = os.path.relpath(fits.resolve(), path.parent.resolve())
     validated(Device, data, str(path))
     text = yaml.safe_dump(data, sort_keys=False, width=120, default_flow_style=None, allow_unicode=True)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:

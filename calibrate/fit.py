@@ -29,7 +29,7 @@ FITTED = Path(__file__).parents[1] / "hardware_profiles" / "fitted"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("--measured", type=Path, required=True, help="folder of measured tables (ours or public ones)")
-    parser.add_argument("--out", type=Path, default=FITTED, help="where the fits go (default: the shipped folder)")
+    parser.add_argument("--out", type=Path, default=None, help="where the fits go (default: `fitted` in a run of ours, else the shipped folder)")
     parser.add_argument("--only", default="", help="fit only names that contain this text, e.g. h100-sxm/gemm-bf16")
     parser.add_argument("--hardware", default="", help="profile to fit for, when the tables are ours (default: the device's, or one made of the run)")
     parser.add_argument("--no-tables", action="store_true", help="parametric forms only")
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit every family found; one line each."""
+    args.out = args.out or fits_beside(args.measured)
     read = read_measured(args.measured, args.hardware, args.out, args.noisy)
     found = [item for item in read if args.only in f"{item.device}/{item.name}"]
     if not found:
@@ -63,6 +64,11 @@ def run(args: argparse.Namespace) -> int:
 def is_run(folder: Path) -> bool:
     """Whether a folder is what `measure` wrote (public tables have no meta file)."""
     return (folder / "meta.yaml").is_file()
+
+
+def fits_beside(folder: Path) -> Path:
+    """Where the fits of measured tables lie: in the run's own folder, or among those that ship."""
+    return folder / "fitted" if is_run(folder) else FITTED
 
 
 def read_measured(folder: Path, hardware: str = "", fits: Path = FITTED, noisy: bool = False) -> list[Samples]:

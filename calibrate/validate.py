@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 import pandas as pd
 
-from calibrate.fit import FITTED, is_run, read_measured
+from calibrate.fit import fits_beside, is_run, read_measured
 from calibrate.held_out import HeldOut, hold_out
 from calibrate.samples import Samples
 from calibrate.sections import by_size, learning_curve, parity, ratios, transfers
@@ -60,7 +60,7 @@ class Verdict:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("--measured", type=Path, required=True, help="folder of measured tables")
-    parser.add_argument("--fitted", type=Path, default=FITTED, help="the fits to check (default: the shipped ones)")
+    parser.add_argument("--fitted", type=Path, default=None, help="the fits to check (default: `fitted` in a run of ours, else the shipped ones)")
     parser.add_argument("--hardware", default="", help="profile the fits are for, when the tables are ours")
     parser.add_argument("--only", default="", help="check only names that contain this text")
     parser.add_argument("--report", type=Path, default=None, help="where the report goes (default: beside our own tables, or the shipped one)")
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Check every fit there are rows for; write the report."""
     if args.report is None:
         args.report = args.measured / "report.md" if is_run(args.measured) else REPORT
+    args.fitted = args.fitted or fits_beside(args.measured)
     read = read_measured(args.measured, args.hardware, args.fitted, noisy=True)
     found = [item for item in read if args.only in f"{item.device}/{item.name}"]
     jobs = [(item, args.fitted) for item in found if path_of(item, args.fitted).is_file()]

@@ -109,9 +109,10 @@ class _Settled(dict[tuple[str, str], tuple[Fit, ...]]):
 def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
     device, architecture, figures = where.device, where.architecture, where.figures
     frameworks, version = where.frameworks, where.version
-    held = [] if where.alone else choose(fits_of(device, op, format, where.beside), op, format, frameworks, version)
-    if held:
-        return tuple(held)
+    for place in () if where.alone else dict.fromkeys((where.beside, where.folder)):
+        held = choose(fits_of(device, op, format, place), op, format, frameworks, version)
+        if held:
+            return tuple(held)
     lenders: dict[str, list[Fit]] = {}
     others = (fits_of(name, op, format, where.folder) for name in fitted_devices(where.folder) if name != device)
     for fits in others:

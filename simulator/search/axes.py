@@ -51,6 +51,7 @@ CHOICES = (
 )  # fmt: skip
 """Paths that are looped over, besides `techniques.NAME` (on or off) and parameters of techniques that are not numbers."""
 
+_DEGREES = ("parallel.tp", "parallel.pp", "parallel.dp", "parallel.ep")
 _SIZE = re.compile(r"\d+x\d+")
 
 
@@ -151,9 +152,8 @@ def _choice(path: str, item: Any) -> Any:
         load_hardware(item) if isinstance(item, str) else None
     elif path == "engine":
         load_engine(item)
-    elif path.startswith("parallel.") and path != "parallel.encoder":
-        if isinstance(item, bool) or not isinstance(item, int) or not 1 <= item <= 4096:
-            raise SpecError(f"axes.{path}: {item!r} is not accepted; a whole number from 1")
+    elif path in _DEGREES and (isinstance(item, bool) or not isinstance(item, int) or not 1 <= item <= 4096):
+        raise SpecError(f"axes.{path}: {item!r} is not accepted; a whole number from 1")
     return item
 
 

@@ -124,12 +124,12 @@ def pareto(
     `binding_resource`. Ties are all kept; rows with NaN in an objective are not winners. Raises SpecError for an unknown column.
     """
     directions = directions_of(frame, objectives)
-    allowed = frame[feasible_rows(frame, constraints, ready, feasible)]
+    allowed: Any = frame[feasible_rows(frame, constraints, ready, feasible)]
     costs = costs_of(allowed, directions)
     winners = nondominated(costs)
     if epsilon:
         winners &= _thinned(costs, winners, directions, epsilon)
-    front = allowed[winners].copy()
+    front: pd.DataFrame = allowed[winners].copy()
     return explained(front, directions)
 
 
@@ -167,9 +167,10 @@ def feasible_rows(
     if ready is not None:
         if ready not in ("runs", "patch", "hypothetical"):
             raise SpecError(f"ready: {ready!r} is not accepted; runs, patch or hypothetical")
-        mask &= frame["deployable"].astype(str).map(_READY).to_numpy() <= _READY[ready]
+        mask &= frame["deployable"].astype(str).map(lambda text: _READY[text]).to_numpy() <= _READY[ready]
     if any(isinstance(rule, str) for rule in constraints):
-        values = {str(name): _plain(frame[name]) for name in frame.columns}
+        columns: Any = frame
+        values = {str(name): _plain(columns[name]) for name in frame.columns}
         for rule in constraints:
             if isinstance(rule, str):
                 mask &= np.broadcast_to(np.asarray(parse(rule)(values), bool), len(frame))
@@ -210,7 +211,7 @@ def explained(front: pd.DataFrame, directions: Mapping[str, float]) -> pd.DataFr
     import pandas as pd
 
     costs = costs_of(front, directions)
-    for at, (name, sign) in enumerate(directions.items()):
+    for at, name in enumerate(directions):
         best = costs[:, at].min() if len(front) else 1.0
         with np.errstate(divide="ignore", invalid="ignore"):
             lost = (costs[:, at] - best) / abs(best)
@@ -254,7 +255,7 @@ def hypervolume(costs: NDArray[np.float64], reference: NDArray[np.float64]) -> f
     """
     from optuna import _hypervolume
 
-    inside = ~np.isnan(costs).any(axis=1)
+    inside: NDArray[np.bool_] = np.asarray(~np.isnan(costs).any(axis=1))
     inside[inside] = (costs[inside] < reference).all(axis=1)
     if not inside.any():
         return 0.0

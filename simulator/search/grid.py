@@ -150,7 +150,7 @@ class _Names(Mapping[str, Any]):
         self._coded = {axis.path: axis for axis in space.numbers if axis.kind in ("pair", "list")}
         self._choices = {
             axis.path: None if code < 0 else _scalar(axis, code) for axis, code in zip(space.choices, codes, strict=True)
-        } | notes
+        } | dict(notes)
 
     def __getitem__(self, name: str) -> Any:
         if name in self._choices:
@@ -220,9 +220,9 @@ def _choice_column(axis: Axis, codes: NDArray[np.int32]) -> Any:
     """Numbers and flags as they are where the axis is active throughout, all else as categories."""
     import pandas as pd
 
-    if all(isinstance(value, bool) for value in axis.values) or all(isinstance(value, int) for value in axis.values):
-        if (codes >= 0).all():
-            return np.array(axis.values)[codes]
+    plain = all(isinstance(value, bool) for value in axis.values) or all(type(value) is int for value in axis.values)
+    if plain and (codes >= 0).all():
+        return np.array(axis.values)[codes]
     return pd.Categorical.from_codes(codes, categories=list(axis.labels))
 
 

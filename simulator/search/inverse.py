@@ -75,7 +75,7 @@ def solve(scenario: Scenario, path: str, metric: str, target: float, low: float 
     columns.checked([metric])
     line = knob(scenario, path, low, high)
     samples = line.samples()
-    levels = line.metric(metric, samples)
+    levels: Any = line.metric(metric, samples)
     finite = levels[np.isfinite(levels)]
     if not finite.size:
         raise SpecError(f"metric: {metric} has no value along {path}")
@@ -145,7 +145,7 @@ def largest(
         return np.array([np.broadcast_to(np.asarray(rule(found), bool), values.shape) for rule in rules])
 
     samples = line.samples()
-    holds = each(samples).all(axis=0)
+    holds: Any = each(samples).all(axis=0)
     if not holds[0]:
         broken = tuple(text for text, ok in zip(conditions, each(samples[:1])[:, 0], strict=True) if not ok)
         return Largest(path, None, broken, True, f"not even {path} = {line.low:g} satisfies {', '.join(broken)}")
@@ -228,7 +228,7 @@ def cheapest(
     frame = sweep(Space(scenario, {"hardware": names, "parallel.tp": list(tp)}))
     devices: Any = frame["parallel.tp"].to_numpy() * scenario.parallel.pp * scenario.parallel.dp
     hourly = {load_hardware(name).name: load_hardware(name).price_per_hour.value for name in names}
-    frame["price_per_hour_usd"] = frame["hardware"].astype(str).map(hourly).to_numpy(dtype=float) * scenario.scale.price * devices
-    good = frame[feasible_rows(frame, conditions)]
+    frame["price_per_hour_usd"] = frame["hardware"].astype(str).map(lambda name: hourly[name]).to_numpy(dtype=float) * scenario.scale.price * devices
+    good: Any = frame[feasible_rows(frame, conditions)]
     order = ["price_per_hour_usd", "cost_usd"] if by == "price" else ["cost_usd", "price_per_hour_usd"]
     return good.sort_values([*order, "latency_s"], kind="stable")

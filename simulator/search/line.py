@@ -145,8 +145,8 @@ def _between(over: Callable[[NDArray[np.float64]], NDArray[np.float64]], low: fl
         return float(over(np.array([value]))[0])
 
     if not whole:
-        root, _ = brentq(one, low, high, xtol=1e-15 * max(abs(high), 1.0), rtol=8.9e-16, maxiter=200, full_output=True)
-        root = float(root)
+        solver: Any = brentq
+        root = float(solver(one, low, high, xtol=1e-15 * max(abs(high), 1.0), rtol=8.9e-16, maxiter=200))
         below = max(np.nextafter(root, -np.inf) - 4e-15 * abs(root), low)
         above = min(np.nextafter(root, np.inf) + 4e-15 * abs(root), high)
         return (root, root) if abs(one(root)) <= 1e-9 else (float(below), float(above))

@@ -114,8 +114,8 @@ def optimise(
     import pandas as pd
 
     whole = pd.concat(frames, ignore_index=True)
-    allowed = whole[feasible_rows(whole, rules, ready)]
-    front = allowed[nondominated(costs_of(allowed, directions))].copy()
+    allowed: Any = whole[feasible_rows(whole, rules, ready)]
+    front: pd.DataFrame = allowed[nondominated(costs_of(allowed, directions))].copy()
     return Found(explained(front, directions), whole, len(whole))
 
 
@@ -172,6 +172,7 @@ def _study(space: Space, directions: Mapping[str, float], method: str, seed: int
             sampler: Any = NSGAIISampler(population_size=POPULATION, seed=seed, constraints_func=violation, mutation_prob=None)
         else:
             sampler = TPESampler(seed=seed, constraints_func=violation, n_startup_trials=32)
+        ways: Any = ["minimize"] * len(directions)
         backend: Any = None
         if storage is not None:
             from optuna.storages import JournalStorage
@@ -179,7 +180,7 @@ def _study(space: Space, directions: Mapping[str, float], method: str, seed: int
 
             backend = JournalStorage(JournalFileBackend(str(storage)))
         return optuna.create_study(
-            directions=["minimize"] * len(directions), sampler=sampler, storage=backend, load_if_exists=True,
+            directions=ways, sampler=sampler, storage=backend, load_if_exists=True,
             study_name=f"{space.digest()} {' '.join(directions)}",
         )  # fmt: skip
 

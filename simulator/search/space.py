@@ -378,4 +378,4 @@ def spread(path: str, values: Any) -> Sequence[Any]:
             items = (np.geomspace if values.get("spacing") == "log" else np.linspace)(low, high, int(values["count"]))
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         raise SpecError(f"axes.{path}: {dict(values)!r} is not accepted; a list, or from, to with step or count (spacing: linear | log)") from None
-    return list(dict.fromkeys(int(round(item)) for item in items)) if path in WHOLE else [float(f"{item:.12g}") for item in items]
+    return list(dict.fromkeys(round(item) for item in map(float, items))) if path in WHOLE else [float(f"{item:.12g}") for item in items]

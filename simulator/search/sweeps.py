@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -193,7 +193,7 @@ def _parts(space: Space, chunks: Iterator[Chunk], names: tuple[str, ...], execut
 
 
 @contextmanager
-def _watched(space: Space, progress: bool, advance: Advance | None) -> Iterator[Advance]:
+def _watched(space: Space, progress: bool, advance: Advance | None) -> Generator[Advance]:
     if not progress:
         yield advance or _silent
         return

@@ -82,7 +82,7 @@ def test_exports_say_the_same_scenario(tmp_path: Path, capsys: pytest.CaptureFix
     file = tmp_path / "scenario.yaml"
     file.write_text(scenario_yaml(scenario))
     space: dict[str, object] = {}
-    exec(scenario_python(scenario), space)  # noqa: S102
+    exec(scenario_python(scenario), space)
     assert space["result"].ttft_s == estimate(scenario).ttft_s  # type: ignore[attr-defined]
     assert main(["estimate", "--scenario", str(file), "--json"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]

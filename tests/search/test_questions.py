@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -215,7 +216,7 @@ def test_shapley_shares_multiply_to_the_total() -> None:
 def test_regime_boundaries_are_where_two_take_equally_long() -> None:
     found = regimes(BASE, "scale.bandwidth", of="latency_s", low=0.1, high=200)
     assert len(found) >= 2 and found[0].start == 0.1 and found[-1].stop == 200
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         assert before.stop == after.start and (before.stage, before.resource) != (after.stage, after.resource)
         sides = sweep(Space(BASE, {"scale.bandwidth": [before.stop * (1 - 1e-9), before.stop * (1 + 1e-9)]}))
         for regime, (_, row) in zip((before, after), sides.iterrows(), strict=True):
