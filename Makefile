@@ -22,9 +22,6 @@ run: $(BIN)/lvlm-sim
 	$(BIN)/lvlm-sim estimate --model qwen2.5-vl-7b --hardware l40s --image examples/desk.jpg --text 64 --output 256 --with fastv:layer=2,keep=0.5 --with kv_quant:bits=4
 
 test: $(VENV)/.test
-	$(BIN)/ruff check simulator calibrate tests app.py
-	$(BIN)/pyright
-	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 full: $(VENV)/.test
@@ -32,7 +29,7 @@ full: $(VENV)/.test
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check simulator calibrate tests app.py
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 app: pyproject.toml

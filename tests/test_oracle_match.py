@@ -26,7 +26,7 @@ from simulator.technique import AbstractTechnique, Context, compose, registry
 
 pytest.importorskip("torch", reason="the oracle needs torch")
 sys.path.insert(0, str(Path(__file__).parent))
-import oracle  # noqa: E402
+import oracle
 
 DEVICE, ENGINE = load_hardware("h100-sxm"), load_engine("ideal")
 

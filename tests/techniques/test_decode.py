@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_pyramid_falls_with_depth_and_keeps_the_mean(budget: float) -> None:
     shares = [layer.cache.resident_visual for layer in layers]
     assert len(shares) == 28
     assert shares[0] == pytest.approx(budget * (1.0 + min(0.5, 1.0 / budget - 1.0)))
-    assert all(a >= b for a, b in zip(shares, shares[1:], strict=False)) and max(shares) <= 1.0 + 1e-12
+    assert all(a >= b for a, b in pairwise(shares)) and max(shares) <= 1.0 + 1e-12
     assert sum(shares) / 28 == pytest.approx(budget)
 
 
