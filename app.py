@@ -32,5 +32,5 @@ pages = {
 }
 page = st.navigation(list(pages.values()), position="top")
 shared["choice"] = sidebar()
-follow(pages)
+follow(pages, page)
 page.run()

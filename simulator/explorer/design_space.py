@@ -106,7 +106,7 @@ def _details(event: Any, frame: pd.DataFrame, front: pd.DataFrame, base: Scenari
     for cell, (label, value) in zip(cells, (
         ("TTFT", text(chosen["ttft_s"], "s")), ("TPOT", text(chosen["tpot_s"], "s")), ("Latency", text(chosen["latency_s"], "s")),
         ("Peak memory", text(chosen["peak_bytes"], "B")), ("Cost per 1,000", f"${chosen['cost_usd'] * 1e3:,.2f}"),
-        ("Fidelity", "no evidence" if pd.isna(chosen["fidelity"]) else f"{chosen['fidelity']:.1%}"),
+        ("Fidelity", "unknown" if pd.isna(chosen["fidelity"]) else f"{chosen['fidelity']:.1%}"),
     ), strict=True):  # fmt: skip
         cell.metric(label, value)
     if row in front.index and "binding_stage" in front:

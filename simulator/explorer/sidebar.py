@@ -66,8 +66,10 @@ def sidebar() -> Choice:
 def _workload() -> dict[str, Any]:
     look = LOOKS[st.selectbox("Looks at", list(LOOKS), key="look", format_func=lambda name: LOOKS[name].title, bind="query-params")]
     images, videos = list(look.images), list(look.videos)
-    if st.session_state["look"] == CUSTOM:
-        images, videos = _own_sizes()
+    with st.expander("Own sizes", expanded=look is LOOKS[CUSTOM], icon=":material/straighten:"):
+        own = _own_sizes()  # always there, so that sizes of a dropped file reach the address
+    if look is LOOKS[CUSTOM]:
+        images, videos = own
     first, second, third = st.columns(3)
     text = first.number_input("Text", 0, 1_000_000, 64, key="text", help="Prompt tokens besides the visual ones", bind="query-params")
     output = second.number_input("Output", 1, 1_000_000, 256, key="out", help="Generated tokens", bind="query-params")

@@ -74,7 +74,7 @@ def shapley_bars(factors: Mapping[str, float], total: float, quantity: str, mode
          "marker": {"color": [BLUE if factors[name] >= 1 else VERMILLION for name in ranked]}, "text": [f"{factors[name]:.2f}x" for name in ranked],
          "textposition": "outside", "cliponaxis": False, "hovertemplate": "%{y}: <b>%{text}</b><extra></extra>"},
     ]  # fmt: skip
-    edge = [min(min(factors.values()), 1.0), max(max(factors.values()), 1.0)]
+    edge = [min(*factors.values(), 1.0), max(*factors.values(), 1.0)]
     room = max((edge[1] - edge[0]) * 0.2, 0.02)
     line = {"type": "line", "x0": 1, "x1": 1, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1}}
     return figure(data, mode, 110 + 38 * len(ranked), shapes=[line], margin={"t": 16}, yaxis={"ticks": "", "title": title("")},

@@ -104,7 +104,8 @@ def test_load_a_pareto_point(page, address):
     settle(page)
     ttft, memory = metric(page, "TTFT"), metric(page, "Peak memory")
     page.get_by_role("button", name="Load into What if").click()
-    page.get_by_text("What if:").wait_for()
+    page.get_by_text("Loaded. Open What if").click()
+    page.get_by_text("What if:").first.wait_for()
     settle(page)
     assert (metric(page, "TTFT"), metric(page, "Peak memory")) == (ttft, memory)
 
