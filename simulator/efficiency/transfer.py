@@ -40,10 +40,15 @@ OTHER_SILICON = 0.7  # log of tensor over vector rate: beyond it two chips of on
 SAME = 0.10  # log half-width added within an architecture
 # ... and across architectures, by op and format: what leaving one device out shows (report.md).
 ACROSS: dict[tuple[str, str], float] = {
-    ("gemm", "bf16"): 0.25,
-    ("gemm", "fp8"): 0.35,
+    ("gemm", "bf16"): 0.35,
+    ("gemm", "fp8"): 0.45,
     ("gemm", "fp8_block"): 0.8,
     ("gemm", "fp4"): 0.5,
+    ("decode_attention", "bf16"): 0.7,
+    ("decode_attention", "fp8"): 0.6,
+    ("prefill_attention", "bf16"): 0.6,
+    ("prefill_attention", "fp8"): 0.7,
+    ("grouped_gemm", "fp8"): 1.2,
 }
 ELSE = 0.4
 RATES = {"ec": CEILING, "em": 0.97, "eq": 4.0}
