@@ -125,8 +125,8 @@ def _unhurried(name: str) -> Engine:
 
 
 def bookkeeping(question: Question) -> float:
-    """Kernel starts of a drafting cycle besides the models': EAGLE's code has some 20 operators a level (top-k, scores, gathers)
-    and 130 a cycle (tree mask node by node, paths, posterior, moving the accepted cache rows); a chain about 10 a draft."""
+    """Kernel starts of a drafting cycle besides the models': some 20 operators a level (top-k, scores, gathers)
+    and an estimated 130 a cycle (tree mask node by node, paths, posterior, moving the accepted cache rows); a chain about 10 a draft."""
     starts = 0.0
     for text in question.techniques:
         use = parse_technique(text)
