@@ -50,8 +50,8 @@ def video_size(file: str) -> tuple[int, int, float, float]:
     """Width, height [pixel], duration [s] and frame rate [1/s] of a video file, read by PyAV where it is installed."""
     path = _existing(file, "video")
     try:
-        import av
-        from av.error import FFmpegError
+        import av  # pyright: ignore[reportMissingImports]
+        from av.error import FFmpegError  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise SpecError(
             f"video {file!r}: reading it needs PyAV (pip install av); or give FRAMESxWIDTHxHEIGHT"
