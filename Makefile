@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SHELL := /bin/bash
 
-.PHONY: run test app bench calibrate-cpu lint full clean
+.PHONY: run test browser app bench calibrate-cpu lint full clean
 
 $(BIN)/lvlm-sim: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ run: $(BIN)/lvlm-sim
 
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+browser: $(VENV)/.test
+	$(BIN)/python -m pytest tests/browser -m browser -o addopts="-q -p no:cacheprovider"
 
 full: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'full or not full and not browser' -o addopts="-q"
