@@ -16,9 +16,10 @@ from simulator.build.pixels import visual_input
 from simulator.build.uniform import uniform
 from simulator.build.vision import build_tower
 from simulator.efficiency import kernels_for
+from simulator.encoder_parallel import by_crops
 from simulator.presets import resolve
 from simulator.program import Decoder, Program, VisualInput
-from simulator.quantity import Numeric
+from simulator.quantity import Numeric, ceil
 from simulator.spec.deployment import Engine, Parallelism, load_engine
 from simulator.spec.hardware import Chip, ChipLink, Device
 from simulator.spec.load_hardware import load_hardware
@@ -160,27 +161,35 @@ def plain(case: Case, model: Lvlm, size: Numeric) -> Program:
         clips = tuple(replace(item, width=item.width * size, height=item.height * size) for item in clips)
     seen = _seen(model, pictures, clips)
     parallel = case.parallel
-    decoder = _decoder(model, parallel.tp, parallel.pp, parallel.ep, case.format)
+    decoder = _decoder(model, parallel.tp, parallel.pp, parallel.ep, case.format, not seen.grids)
+    busiest = ceil(case.batch / parallel.dp)  # requests are whole, so a replica without one idles
     towers = ()
     if model.vision is not None and seen.grids:
         data = parallel.encoder == "data"
         tower = build_tower(model, seen.grids, 1 if data else parallel.tp)
-        towers = (replace(tower, split=1.0 / parallel.tp, copies=float(parallel.tp)) if data else tower,)
+        towers = (by_crops(tower, busiest, float(parallel.tp)) if data else tower,)
     program = Program(
-        batch=case.batch / parallel.dp if parallel.dp > 1 else case.batch,
+        batch=busiest,
         text=case.text,
         output=case.output,
         visual_input=seen,
         towers=towers,
-        decoder=replace(decoder, replicas=float(parallel.dp)) if parallel.dp > 1 else decoder,
+        decoder=replace(decoder, replicas=float(parallel.dp), busy=case.batch / busiest) if parallel.dp > 1 else decoder,
         assumptions=_assumptions(case, model),
     )
     return uniform(program, case.format) if case.engine.uniform else program
 
 
 @lru_cache(maxsize=512)
-def _decoder(model: Lvlm, tp: int, pp: int, ep: int, format: str) -> Decoder:
-    return in_format(build_decoder(model, tp, pp, ep), format)
+def _decoder(model: Lvlm, tp: int, pp: int, ep: int, format: str, blind: bool) -> Decoder:
+    """The decoder; with nothing to see, `blind`, a forward pass leaves the cross-attention layers out (transformers, Mllama)."""
+    decoder = in_format(build_decoder(model, tp, pp, ep), format)
+    if not (blind and model.language.cross_attention):
+        return decoder
+    layers = tuple(
+        replace(layer, executed_prefill=0.0, executed_decode=0.0) if layer.kind == "cross" else layer for layer in decoder.layers
+    )
+    return replace(decoder, layers=layers)
 
 
 _NOTHING = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from simulator.build.vision import build_tower
 from simulator.ops import AbstractOp, Collective
 from simulator.program import Layer, Tower
+from simulator.quantity import Numeric, ceil, maximum
 from simulator.spec.model import Lvlm
 from simulator.spec.source import SpecError
 
@@ -46,6 +47,15 @@ def unsharded(tower: Tower, model: Lvlm) -> Tower:
         return replace(layer, prefill=kept)
 
     return replace(tower, layers=tuple(map(change, tower.layers)), devices=1.0)
+
+
+def by_crops(tower: Tower, batch: Numeric, degree: Numeric) -> Tower:
+    """The tower with whole crops dealt out over `degree` devices: timed on the fullest, with those idle that get none."""
+    crops: Numeric = 0.0
+    for grid in tower.grids:
+        crops = crops + batch * grid.crops
+    used = maximum(crops, 1.0) / maximum(ceil(crops / degree), 1.0)
+    return replace(tower, split=tower.split / used, copies=used)
 
 
 def degree_of(name: str, wanted: float, tp: int) -> float:

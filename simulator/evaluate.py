@@ -41,7 +41,7 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     prefill(program, decoder, totals["prefill"])
     steps = decode(program, totals["decode"])
     drafted = draft(program, totals["decode"], steps)
-    group = decoder.devices * decoder.replicas
+    group = decoder.devices * decoder.busy
     for name in ("encode", "project", "prefill", "decode"):
         for extra in extras.get(name, ()):
             repeats = extra.repeats * (steps if extra.per_step else 1.0)
@@ -65,7 +65,10 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     totals["decode"].host(steps, engine.step.seconds, engine.step.spread, steps * _depth(engine, decoder.layers, "decode"))
     if drafted is not None:
         totals["decode"].merge(drafted)
-    towers = max((tower.devices * tower.copies for tower in program.towers), default=1.0) * decoder.replicas
+    towers: Numeric = 1.0
+    for tower in program.towers:
+        towers = maximum(towers, tower.devices * tower.copies)
+    towers = towers * decoder.busy
     return Run(
         program,
         totals,
@@ -113,13 +116,13 @@ def encode(program: Program, total: Total, project: Total) -> None:
             if not is_array(batch) and batch <= 0.0:
                 continue
             patches = grid.height * grid.width
-            over = tower.devices * tower.copies * program.decoder.replicas
+            over = tower.devices * tower.copies * program.decoder.busy
             for layer in tower.layers:
                 shape = Shape(
                     "encode", batch, Tokens(patches * layer.keep, tower.extra_rows), height=grid.height, width=grid.width
                 )
                 total.run(layer.prefill, shape, layer.count * layer.executed_prefill, over)
-            joined = tower.projector_devices * tower.copies * program.decoder.replicas
+            joined = tower.projector_devices * tower.copies * program.decoder.busy
             for layer in tower.projector:
                 shape = Shape("project", batch, Tokens(patches * layer.keep, grid.tokens * layer.keep))
                 project.run(layer.prefill, shape, layer.count * layer.executed_prefill, joined)
@@ -130,7 +133,7 @@ def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.
     plan = program.prefill
     passes = chunks(program, total.machine)
     batch = program.batch / passes
-    over = decoder.devices * decoder.replicas
+    over = decoder.devices * program.decoder.busy
     visual = program.visual * keep
     fresh = visual - plan.cached_visual * keep
     text = program.text - plan.cached_text
@@ -194,7 +197,7 @@ def _stack(
     per_cycle: Numeric,
 ) -> None:
     """One decoder, `passes` times on `rows` new rows per sequence, while `tokens` are generated."""
-    over = decoder.devices * decoder.replicas
+    over = decoder.devices * program.decoder.busy
     query = Tokens(0.0, rows)
     single = Shape("decode", program.batch, query)
     total.run(decoder.embedding.decode, single, passes, over)

@@ -182,7 +182,10 @@ class Extra:
 @final
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """A language model as a stack: embedding, layers, head (final norm, lm_head, sampling)."""
+    """A language model as a stack: embedding, layers, head (final norm, lm_head, sampling).
+
+    replicas: data-parallel copies that take requests; busy: how many of them are at work, on average over a batch.
+    """
 
     name: str
     embedding: Layer
@@ -194,6 +197,7 @@ class Decoder:
     devices: float = 1.0
     pipeline: float = 1.0
     replicas: float = 1.0
+    busy: Numeric = 1.0
     other_parameters: float = 0.0
     tied: bool = False
     embedding_bits: float = 16.0

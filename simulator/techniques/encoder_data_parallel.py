@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
-from simulator.encoder_parallel import degree_of, unsharded
+from simulator.encoder_parallel import by_crops, degree_of, unsharded
 from simulator.ops import Collective
 from simulator.overheads import rows
 from simulator.program import Extra, Program, Tower
-from simulator.quantity import Numeric, ceil, maximum
+from simulator.quantity import Numeric
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 
@@ -43,14 +43,9 @@ class EncoderDataParallel(AbstractTechnique):
         return replace(program, towers=towers, extras=(*program.extras, Extra("encoder_data_parallel gather", "project", gather, shape)))
 
     def _spread(self, program: Program, tower: Tower, context: Context, degree: float) -> Tower:
-        if tower.copies > 1.0:
+        if context.parallel.encoder == "data":
             return tower
-        crops: Numeric = 0.0
-        for grid in tower.grids:
-            crops = crops + program.batch * grid.crops
-        busiest = maximum(ceil(crops / degree), 1.0)
-        used = maximum(crops, 1.0) / busiest  # devices kept busy on average
-        return replace(unsharded(tower, context.model), split=tower.split / used, copies=used)
+        return by_crops(unsharded(tower, context.model), program.batch, degree)
 
     @classmethod
     def neutral(cls) -> EncoderDataParallel:

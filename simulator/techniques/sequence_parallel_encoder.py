@@ -61,7 +61,7 @@ class SequenceParallelEncoder(AbstractTechnique):
         def change(layer: Layer) -> Layer:
             return replace(layer, prefill=tuple(item for op in layer.prefill for item in exchange(op)))
 
-        if tower.copies > 1.0:
+        if context.parallel.encoder == "data":
             return tower
         whole = unsharded(tower, context.model)
         return replace(whole, layers=tuple(map(change, whole.layers)), split=tower.split / degree, copies=degree)
