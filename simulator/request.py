@@ -200,6 +200,7 @@ def _mixed(main: Metrics, other: Metrics, weight: Numeric, additional: bool) -> 
         main,
         stages=stages,
         terms={name: {term: mix(main.terms[name][term], other.terms[name][term]) for term in TERMS} for name in STAGES},
+        overhead_s=mix(main.overhead_s, other.overhead_s),
         ttft_s=ttft,
         tpot_s=main.tpot_s * (1.0 - weight) + other.tpot_s * weight,
         latency_s=latency,

@@ -208,7 +208,7 @@ def decode(
     memory = move(chip, bytes, em, share, el2, footprint)
     pairs = batch * kv_heads
     blocks = ceil(context / BLOCK)
-    splits = clip(chip.sms / pairs, 1.0, minimum(blocks, most))
+    splits = clip(chip.sms / pairs, 1.0, minimum(maximum(blocks, 1.0), most))
     waves = maximum(pairs * splits / chip.sms, 1.0)
     compute = waves * (cta + blocks / splits * block * (1.0 + packed * heads / (16.0 * kv_heads)))
     return Terms(t0 + smooth_maximum(memory, compute, p) + combine * minimum(splits - 1.0, 1.0), compute, memory, t0)
