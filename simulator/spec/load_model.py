@@ -8,7 +8,7 @@ from pathlib import Path
 from simulator.spec.folders import data_folder
 from simulator.spec.model import Lvlm
 from simulator.spec.source import SpecError
-from simulator.spec.validated import nearest, validated
+from simulator.spec.validated import nearest, shown, validated
 from simulator.spec.yaml import read_yaml
 
 
@@ -38,7 +38,7 @@ def _named(name: str, folder: Path) -> Lvlm:
     if name not in names:
         close = nearest(name, names)
         known = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(names)}"
-        raise SpecError(f"model: {name[:80]!r} is not known; {known}; or give a path to a .yaml file")
+        raise SpecError(f"model: {shown(name)} is not known; {known}; or give a path to a .yaml file")
     model = _read(folder / f"{name}.yaml", 0)
     if model.name != name:
         raise SpecError(f"{folder / name}.yaml: name: {model.name!r} is not accepted: the file is called {name!r}")

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from simulator.spec.source import SpecError
+from simulator.spec.validated import shown
 
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
@@ -94,5 +95,5 @@ def is_file(name: str) -> bool:
 
 def _existing(file: str, what: str) -> Path:
     if not is_file(file):
-        raise SpecError(f"{what} {file[:80]!r}: no such file")
+        raise SpecError(f"{what} {shown(file)}: no such file")
     return Path(file)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from simulator.spec.source import SpecError
 
 _REPR = reprlib.Repr()
-_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 60, 60
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 80, 80
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -42,7 +42,7 @@ def one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
     else:
         text = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         if not isinstance(first["input"], dict | BaseModel):
-            text = f"{_short(first['input'])} is not accepted: {text[:1].lower()}{text[1:]}"
+            text = f"{shown(first['input'])} is not accepted: {text[:1].lower()}{text[1:]}"
     tail = f" (and {more} more)" if more else ""
     return " ".join(f"{where}: {f'{path}: ' if path else ''}{text}{tail}".split())
 
@@ -59,9 +59,10 @@ def _accepted(name: str, fields: tuple[str, ...]) -> str:
     return f"accepted: {', '.join(fields)}" if fields else "none such is accepted here"
 
 
-def _short(value: object) -> str:
+def shown(value: object) -> str:
+    """A value for a message of one line: its two ends where it is long (the name of a file is at the end of its path)."""
     text = _REPR.repr(value)  # bounded in depth: aliases let a short YAML text hold a huge value
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 80 else f"{text[:38]}...{text[-38:]}"
 
 
 def _fields(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from simulator.quantity import Numeric
 from simulator.spec.media import is_file, picture_size, video_size
 from simulator.spec.source import Spec, SpecError
+from simulator.spec.validated import shown
 
 MAX_SIDE = 100_000
 MAX_FRAMES = 1_000_000
@@ -170,19 +171,14 @@ def _sides(text: str, what: str, lengths: Sequence[int], accepted: str) -> list[
     if is_file(text):
         return None
     if not _NUMBERS.fullmatch(text.strip()):
-        raise SpecError(f"{what} {_short(text)}: no such file; accepted: {accepted}")
+        raise SpecError(f"{what} {shown(text)}: no such file; accepted: {accepted}")
     parts = re.split("[xX×]", text.strip())
     if len(parts) not in lengths or any("." in part for part in parts):
-        raise SpecError(f"{what} {_short(text)}: accepted: {accepted}, whole numbers")
+        raise SpecError(f"{what} {shown(text)}: accepted: {accepted}, whole numbers")
     sides = [int(part) if len(part) < 12 else MAX_TOKENS * 10 for part in parts]
     if len(sides) == 3 and not 1 <= sides[0] <= MAX_FRAMES:
-        raise SpecError(f"{what} {_short(text)}: the first number must lie in 1..{MAX_FRAMES}")
+        raise SpecError(f"{what} {shown(text)}: the first number must lie in 1..{MAX_FRAMES}")
     for part, side in zip(parts[-2:], sides[-2:], strict=True):
         if not 1 <= side <= MAX_SIDE:
-            raise SpecError(f"{what} {_short(text)}: a side of {_short(part)} pixels; accepted: 1..{MAX_SIDE}")
+            raise SpecError(f"{what} {shown(text)}: a side of {shown(part)} pixels; accepted: 1..{MAX_SIDE}")
     return sides
-
-
-def _short(text: str) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."

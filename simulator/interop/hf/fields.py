@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from simulator.spec.model import MAX_LAYERS
 from simulator.spec.source import SpecError
+from simulator.spec.validated import shown
 from simulator.spec.yaml import read_yaml
 
 TRANSFORMERS = "5.23.0"
@@ -39,7 +40,7 @@ class Fields:
         if value is None:
             value = {}
         if not isinstance(value, dict):
-            raise SpecError(f"{self.name(field)}: {_short(value)} is not accepted: a mapping is expected")
+            raise SpecError(f"{self.name(field)}: {shown(value)} is not accepted: a mapping is expected")
         nested = cast("dict[str, Any]", value)
         own = nested.get("model_type", type)
         if not isinstance(own, str):
@@ -64,7 +65,7 @@ class Fields:
                 f"{self.name(field)} is missing, and transformers {TRANSFORMERS} has no default for {self.type}"
             )
         if found is not None:
-            note = f"{self.name(field)} = {_short(found)}: default of transformers {TRANSFORMERS} for {self.type}"
+            note = f"{self.name(field)} = {shown(found)}: default of transformers {TRANSFORMERS} for {self.type}"
             if note not in self.assumed:
                 self.assumed.append(note)
         return found
@@ -100,21 +101,21 @@ class Fields:
         if value is None:
             return False
         if not isinstance(value, bool):
-            raise SpecError(f"{self.name(field)}: {_short(value)} is not accepted: true or false")
+            raise SpecError(f"{self.name(field)}: {shown(value)} is not accepted: true or false")
         return value
 
     def ratio(self, field: str, otherwise: Any = _MISSING) -> float:
         """A finite number above 0."""
         value = self.value(field, otherwise)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LIMIT:
-            raise SpecError(f"{self.name(field)}: {_short(value)} is not accepted: a finite number above 0")
+            raise SpecError(f"{self.name(field)}: {shown(value)} is not accepted: a finite number above 0")
         return float(value)
 
     def word(self, field: str, accepted: tuple[str, ...], otherwise: Any = _MISSING) -> str:
         """One of the accepted words."""
         value = self.value(field, otherwise)
         if value not in accepted:
-            raise SpecError(f"{self.name(field)}: {_short(value)} is not accepted: one of {', '.join(accepted)}")
+            raise SpecError(f"{self.name(field)}: {shown(value)} is not accepted: one of {', '.join(accepted)}")
         return value
 
     def sizes(self, field: str, otherwise: Any = _MISSING, least: int = 0) -> list[int]:
@@ -125,7 +126,7 @@ class Fields:
         items: list[Any] | None = cast("list[Any]", value) if isinstance(value, list) else None
         if items is None or len(items) > 4096:
             raise SpecError(
-                f"{self.name(field)}: {_short(cast('object', value))} is not accepted: a list of whole numbers"
+                f"{self.name(field)}: {shown(cast('object', value))} is not accepted: a list of whole numbers"
             )
         return [self._whole(field, item, least) for item in items]
 
@@ -135,7 +136,7 @@ class Fields:
         if isinstance(value, list):
             items = cast("list[Any]", value)
             if len(items) != 2 or items[0] != items[1]:
-                raise SpecError(f"{self.name(field)}: {_short(items)} is not accepted: a square is expected")
+                raise SpecError(f"{self.name(field)}: {shown(items)} is not accepted: a square is expected")
             value = items[0]
         return self._whole(field, value, 1)
 
@@ -144,11 +145,6 @@ class Fields:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise SpecError(
-                f"{self.name(field)}: {_short(value)} is not accepted: a whole number from {least} to {most:,}"
+                f"{self.name(field)}: {shown(value)} is not accepted: a whole number from {least} to {most:,}"
             )
         return value
-
-
-def _short(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
