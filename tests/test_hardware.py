@@ -364,7 +364,7 @@ def test_bad_yaml_is_one_line(text: str, part: str) -> None:
 
 def test_deep_and_exploding_yaml() -> None:
     for text in ("a: " + "[" * 100_000, "a: " + "{a: " * 5_000, "- " * 5_000 + "a", "? " * 5_000 + "a"):
-        with pytest.raises(SpecError, match="nested more than"):
+        with pytest.raises(SpecError, match="nest"):
             parse_yaml(text, "t")
     laughs = "a0: &a0 [1, 1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)) + "sms: *a59\n"
     with pytest.raises(SpecError) as caught:
