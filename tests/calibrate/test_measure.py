@@ -141,14 +141,27 @@ def test_percentiles_and_primary_statistic() -> None:
 
 
 def test_samples_beside_a_slow_yardstick_are_dropped(device: Device) -> None:
-    clock = CpuClock(device, baseline=(1e-4, 2e-4))
-    calm = Sample(1.0, 1e-4, 1.1e-4, 2e-4, 2e-4)
-    burst = Sample(9.0, 1e-4, 1.4e-4, 2e-4, 2e-4)
-    cold_burst = Sample(9.0, 1e-4, 1e-4, 2e-4, 2.7e-4)
-    preempted = Sample(9.0, 1e-4, 1e-4, 2e-4, 2e-4, 1.0)
-    assert clock.keep([calm, burst, cold_burst, preempted, calm]) == [1.0, 1.0]
-    clock.gemm_seconds = [3e-4] * 50
+    clock = CpuClock(device)
+    clock.short.gemm, clock.short.copy, clock.short.least = [1e-4] * 9, [2e-4] * 9, (1e-4, 2e-4)
+    calm = Sample(1e-3, 1e-4, 1.1e-4, 2e-4, 2e-4)
+    burst = Sample(3e-3, 1e-4, 1.4e-4, 2e-4, 2e-4)
+    cold_burst = Sample(3e-3, 1e-4, 1e-4, 2e-4, 2.7e-4)
+    preempted = Sample(3e-3, 1e-4, 1e-4, 2e-4, 2e-4, 1.0)
+    assert clock.keep([calm, burst, cold_burst, preempted, calm]) == [1e-3, 1e-3]
+    clock.short.gemm = [3e-4] * 50
     assert clock.report()["inconclusive"]
+
+
+def test_readings_after_long_calls_are_compared_with_each_other(device: Device) -> None:
+    clock = CpuClock(device)
+    clock.short.gemm, clock.short.copy = [1e-4] * 9, [1e-4] * 9
+    cold = Sample(0.5, 1e-4, 1e-4, 1.6e-4, 1.6e-4)
+    slow = Sample(0.9, 1e-4, 1e-4, 1.6e-4, 2.4e-4)
+    clock.long.gemm, clock.long.copy = [1e-4] * 9, [1.6e-4] * 9
+    assert clock.keep([cold, slow, cold]) == [0.5, 0.5]
+    assert clock.keep([Sample(1e-3, 1e-4, 1e-4, 1.6e-4, 1.6e-4)]) == []  # the same reading beside a short one is a burst
+    clock.long.copy = [9e-4] * 9  # all in one long burst: not taken for calm
+    assert clock.keep([Sample(0.5, 1e-4, 1e-4, 9e-4, 9e-4)]) == []
 
 
 def test_a_case_in_a_burst_is_tried_again_and_marked_inconclusive(tmp_path: Path, device: Device) -> None:
