@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from calibrate.device import meta_of
+from calibrate.held_out import FEWEST_LEFT
 from calibrate.samples import Samples, checked
 from simulator.spec.load_hardware import load_hardware
 
@@ -123,10 +124,11 @@ def _elementwise(folder: Path, hardware: str, version: str, cpu: bool) -> Iterat
     wanted = usual if usual in formats else sorted(formats)[0]
     for (op, implementation), kind in KINDS.items():
         rows = frame[(frame["op"] == op) & (frame["implementation"] == implementation) & (frame["format"] == wanted)]
-        if len(rows) < (FEWEST_CPU if cpu else FEWEST):
-            continue
         rows = rows.assign(group=rows["width"].astype(str))
         rows = rows.groupby("bytes", as_index=False).agg({"latency": "median", "group": "first"})
+        kept = len(rows) - rows["group"].value_counts().max() if len(rows) else 0
+        if len(rows) < (FEWEST_CPU if cpu else FEWEST) or kept < FEWEST_LEFT:
+            continue
         clean = checked(rows, "stream", "s", f"elementwise.csv ({op})")
         origin = f"calibrate measure, {folder.name}/elementwise.csv, {op} {implementation}"
         yield Samples(hardware, kind, "stream", "bf16", "torch", version, "", clean, origin, "measured", others)

@@ -21,7 +21,7 @@ BURST = 1.3
 FEWEST_KEPT = 3
 LONGEST_WAIT_S = 1.5
 DROWNED = 2.0
-SWITCH_PERIOD_S = 0.05
+SWITCH_PERIOD_S = 0.025  # up to one involuntary switch in that time, samples are no slower than those without any
 LONG_S = 5e-3  # a call that leaves the caches full of its own data, dirty lines among it
 COLDEST = 3.0  # how much slower than in a calm loop a reading after a long call may be
 LONGEST_CALL = 6.0
@@ -150,8 +150,8 @@ class CpuClock(AbstractClock):
     """Wall clock with a yardstick on both sides of every sample: a reference GEMM and a copy of cold memory.
 
     Samples whose neighbours were more than 1.3 times slower than the yardstick's own 20th percentile were taken in a
-    burst of somebody else's work and are dropped, and so are samples during which the system preempted one of this
-    process's threads (a long sample can lie between two calm readings and yet have shared its core). Like is compared
+    burst of somebody else's work and are dropped, and so are samples during which the system preempted this process's
+    threads more than once in 25 ms (a long sample can lie between two calm readings and yet have shared its core). Like is compared
     with like: after a long call the copy finds the caches full of other data and reads a third slower on an idle
     machine, so these readings have percentiles of their own. The copy also evicts the cache before a cold sample. While
     a burst lasts, sampling waits (up to 1.5 s per case). ``baseline`` is what earlier runs into the same folder read

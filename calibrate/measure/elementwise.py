@@ -186,21 +186,20 @@ def elementwise_case(op: str, implementation: str, format: str, rows: int, width
 def elementwise_cases(device_kind: str) -> list[Case]:
     """The grid of the kernels suite: row counts of decode to long prefill, widths of the models' layers."""
     cuda = device_kind == "cuda"
-    formats = ("bf16",) if cuda else ("f32", "bf16")
+    format = "bf16" if cuda else "f32"
     rows = (1, 4, 16, 64, 256, 1024, 4096, 16384) if cuda else (1, 8, 64, 256, 729, 1500)
     widths = (1152, 1280, 3584, 4096, 5120, 8192) if cuda else (576, 768, 960, 1536)
     cases: list[Case] = []
     for op, implementation in KERNELS:
         if implementation == COMPILED_ONLY_ON_CUDA and not cuda:
             continue
-        for format in formats:
-            for count in rows:
-                for width in tuple(4 * w for w in widths) if op in ("silu_gate", "gelu") else widths:
-                    if op in ("top_k", "sort") and count > (256 if cuda else 64):
-                        continue
-                    cases.append(elementwise_case(op, implementation, format, count, width))
-                    if count in (64, 1024) and width == widths[-1]:
-                        cases.append(elementwise_case(op, implementation, format, count, width, "warm"))
-            if op == "argmax":
-                cases += [elementwise_case(op, implementation, format, count, 151936) for count in (1, 8)]
+        for count in rows:
+            for width in tuple(4 * w for w in widths) if op in ("silu_gate", "gelu") else widths:
+                if op in ("top_k", "sort") and count > (256 if cuda else 64):
+                    continue
+                cases.append(elementwise_case(op, implementation, format, count, width))
+                if count in (64, 1024) and width == widths[-1]:
+                    cases.append(elementwise_case(op, implementation, format, count, width, "warm"))
+        if op == "argmax":
+            cases += [elementwise_case(op, implementation, format, count, 151936) for count in (1, 8)]
     return cases

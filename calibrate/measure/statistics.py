@@ -16,7 +16,7 @@ class BadTiming(ValueError):
 @dataclass(frozen=True)
 class Sample:
     """One timed block: seconds per call [s], the yardstick readings around it [s] (0 where none are taken), and how often
-    the system took a thread of this process off its core meanwhile, beyond once in 50 ms."""
+    the system took a thread of this process off its core meanwhile, beyond once in 25 ms."""
 
     seconds: float
     gemm_before: float = 0.0
