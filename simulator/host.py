@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import hypot
 from typing import Any, final
 
 from simulator.program import Program
-from simulator.quantity import Numeric, maximum
+from simulator.quantity import Numeric, clip, maximum
 from simulator.spec.folders import data_folder
 from simulator.spec.source import SpecError
 from simulator.spec.yaml import read_yaml
@@ -21,9 +22,10 @@ from simulator.stage import Machine, Total
 @final
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Seconds on one worker: per request, per file, per source megapixel (decode; resize), per megapixel written, per text token.
+    """Seconds on one worker: per request, per file, per source megapixel (decode; resize), per megapixel written, more per
+    megapixel of a crop that is large, per text token, per byte handed over.
 
-    spread: 80 % half-width in log, the larger of its lines for pictures. source: where the lines were measured.
+    large_from: megapixels of a crop from which on some, and all, of it counts as large. spread: 80 % half-width in log, the larger of its lines for pictures, and what other machines differ by. source: where the lines were measured.
     """
 
     request: float
@@ -31,6 +33,8 @@ class Host:
     decode: float
     resize: float
     write: float
+    large: float
+    large_from: tuple[float, float]
     token: float
     byte: float
     spread: float
@@ -52,10 +56,12 @@ def load_host(processor: str) -> Host:
     def line(name: str) -> float:
         return float(lines[name]["value"])
 
+    elsewhere = float(data.get("other_machines", {"value": 0.0})["value"])
     return Host(
         line("seconds_per_request") + line("handover_seconds_per_request"), line("seconds_per_image"), line("seconds_per_megapixel_decode"),
-        line("seconds_per_megapixel_resize"), line("seconds_per_output_megapixel"), line("seconds_per_text_token"),
-        line("handover_seconds_per_byte"), max(float(lines[name]["spread"]) for name in _PICTURE), str(data["reference"]),
+        line("seconds_per_megapixel_resize"), line("seconds_per_output_megapixel"), line("seconds_per_large_output_megapixel"),
+        (float(data["large_from_megapixels"][0]), float(data["large_from_megapixels"][1])), line("seconds_per_text_token"),
+        line("handover_seconds_per_byte"), hypot(max(float(lines[name]["spread"]) for name in _PICTURE), elsewhere), str(data["reference"]),
     )  # fmt: skip
 
 
@@ -63,9 +69,12 @@ def preprocess(program: Program, machine: Machine, host: Host, total: Total) -> 
     """Preprocessing of the batch over the engine's workers, then the copy of the pixels to the device."""
     seen = program.visual_input
     written: Numeric = 0.0
+    large: Numeric = 0.0
+    first, last = host.large_from
     for grid in seen.grids:
         written = written + grid.crops * grid.pixels
-    pixels = seen.source_pixels * host.decode + seen.source_pixels * host.resize + written * host.write
+        large = large + grid.crops * grid.pixels * clip((grid.pixels * 1e-6 - first) / (last - first), 0.0, 1.0)
+    pixels = seen.source_pixels * host.decode + seen.source_pixels * host.resize + written * host.write + large * host.large
     seconds = host.request + seen.files * host.file + pixels * 1e-6 + program.text * host.token
     copied = written * 3.0 * 2.0  # three channels, two bytes each
     busy = (seconds + copied * host.byte) * program.batch / machine.engine.workers

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 
 Row = dict[str, str]
+# An array above 32 MiB comes from fresh pages at every request (glibc's largest dynamic mmap threshold), which costs more than
+# filling it: the patches (24 bytes a pixel, pairs of frames in float32) from 1.4 megapixels on, the picture (12 bytes) from 2.8.
+LARGE = (32 * 2**20 / 24 / 1e6, 32 * 2**20 / 12 / 1e6)
 
 
 def nonnegative_line(design: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, float]:
@@ -47,9 +50,20 @@ def fit_line(rows: Sequence[Row], columns: Sequence[str], what: str) -> tuple[np
     """Intercept and one coefficient per column (per megapixel for pixels), and the spread."""
     if len(rows) < len(columns) + 2:
         raise ValueError(f"{what}: {len(rows)} usable rows, at least {len(columns) + 2} are needed")
-    scale = {"input_pixels": 1e-6, "output_pixels": 1e-6, "bytes": 1.0, "tokens": 1.0}
-    design = np.array([[1.0, *(float(row[name]) * scale[name] for name in columns)] for row in rows])
-    return nonnegative_line(design, np.array([float(row["seconds"]) for row in rows]))
+    return nonnegative_line(design_of(rows, columns), np.array([float(row["seconds"]) for row in rows]))
+
+
+def design_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
+    """One row of ones and figures per row: megapixels for pixels; `large_pixels` is the part of the output in large arrays."""
+    return np.array([[1.0, *(figure(row, name) for name in columns)] for row in rows])
+
+
+def figure(row: Row, name: str) -> float:
+    """One column of a design."""
+    if name == "large_pixels":
+        written = float(row["output_pixels"]) * 1e-6
+        return written * min(max((written - LARGE[0]) / (LARGE[1] - LARGE[0]), 0.0), 1.0)
+    return float(row[name]) * (1e-6 if name.endswith("pixels") else 1.0)
 
 
 def count_tokens(rows: Sequence[Row]) -> list[Row]:
@@ -63,7 +77,7 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
     """Value [s] and spread of every line of one processor, and the check: median and 80th percentile of
     |log(lines / measured)| over pictures of sizes that no line was fitted on.
 
-    The hand-over line is for 4 KiB to 16 MiB. Resize and output lines are fitted together on whole pipelines (resize, normalise, patchify), because the memory
+    The spread of a picture's lines is that of the check where it is the larger. The hand-over line is for 4 KiB to 16 MiB. Resize and output lines are fitted together on whole pipelines (resize, normalise, patchify), because the memory
     that large arrays fault in belongs to none of the steps alone. A request is one with next to nothing in it.
     """
 
@@ -75,7 +89,8 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
     sides = {str(side * side) for side in importlib.import_module("calibrate.measure.host").SIDES_FITTED}
     pictures = of("preprocess")
     fitted = [row for row in pictures if row["output_pixels"] in sides]
-    picture, picture_spread = fit_line(fitted, ("input_pixels", "output_pixels"), f"preprocess {processor}")
+    columns = ("input_pixels", "output_pixels", "large_pixels")
+    picture, picture_spread = fit_line(fitted, columns, f"preprocess {processor}")
     token, token_spread = fit_line(count_tokens(of("tokenise", "any")), ("tokens",), "tokenise")
     sent = [row for row in of("handover", "any") if 4096 <= int(row["bytes"]) <= 16 * 2**20]
     handover, handover_spread = fit_line(sent, ("bytes",), "handover")
@@ -84,12 +99,12 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
         raise ValueError(f"request {processor}: no usable row")
     request = float(requests[0]["seconds"])
     request_spread = float(np.log(float(requests[0]["p80_s"]) / float(requests[0]["p20_s"])))
-    errors = [
-        abs(float(np.log((picture @ (1.0, float(row["input_pixels"]) / 1e6, float(row["output_pixels"]) / 1e6))
-                         / float(row["seconds"]))))
-        for row in pictures if row["output_pixels"] not in sides
-    ]  # fmt: skip
-    check = (float(np.median(errors)), float(np.percentile(errors, 80))) if errors else (float("nan"), float("nan"))
+    others = [row for row in pictures if row["output_pixels"] not in sides]
+    check = (float("nan"), float("nan"))
+    if others:
+        errors = np.abs(np.log(design_of(others, columns) @ picture / np.array([float(row["seconds"]) for row in others])))
+        check = (float(np.median(errors)), float(np.percentile(errors, 80)))
+        picture_spread = max(picture_spread, check[1])
     lines = {
         "seconds_per_request": (request, request_spread),
         "seconds_per_image": (
@@ -99,6 +114,7 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
         "seconds_per_megapixel_decode": (float(decode[1]), decode_spread),
         "seconds_per_megapixel_resize": (float(picture[1]), picture_spread),
         "seconds_per_output_megapixel": (float(picture[2]), picture_spread),
+        "seconds_per_large_output_megapixel": (float(picture[3]), picture_spread),
         "seconds_per_text_token": (float(token[1]), token_spread),
         "handover_seconds_per_request": (float(handover[0]), handover_spread),
         "handover_seconds_per_byte": (float(handover[1]), handover_spread),
@@ -136,7 +152,8 @@ def profile_text(rows: Sequence[Row], meta: Mapping[str, object], date: str) -> 
     head = [
         "# Seconds of a request that the host spends, as lines. Made by `python -m calibrate measure --suite host`.",
         "# spread: 80th percentile of |log(line / measured)|. Pictures: synthetic 4:3 JPEG of quality 90.",
-        "# slow: Pillow and numpy. fast: torch; decoding is Pillow in both.",
+        "# slow: Pillow and numpy. fast: torch; decoding is Pillow in both. large: a crop's pixels whose arrays come from fresh pages",
+        "# at every request, none below the first of `large_from_megapixels` and all from the second on.",
         f"reference: {json.dumps(reference)}",
         f"date: {json.dumps(date[:10])}",
         f"fast_resize: {json.dumps(fast)}",
@@ -144,7 +161,7 @@ def profile_text(rows: Sequence[Row], meta: Mapping[str, object], date: str) -> 
     if spread_of_workers is not None:
         head.append("# two workers at once against one alone, seconds per round (threads of one process, median)")
         head.append(f"two_workers_over_one: {spread_of_workers:.3f}")
-    body = ["processors:"]
+    body = [f"large_from_megapixels: [{LARGE[0]:.4g}, {LARGE[1]:.4g}]", "processors:"]
     for processor in ("slow", "fast"):
         lines, check = lines_of(rows, processor)
         body.append(
