@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 Row = dict[str, str]
+WRITTEN = 2e-6  # megapixels written per output pixel: the patches hold every picture twice, as a pair of frames
 # An array above 32 MiB comes from fresh pages at every request (glibc's largest dynamic mmap threshold), which costs more than
-# filling it: the patches (24 bytes a pixel, pairs of frames in float32) from 1.4 megapixels on, the picture (12 bytes) from 2.8.
-LARGE = (32 * 2**20 / 24 / 1e6, 32 * 2**20 / 12 / 1e6)
+# filling it: the patches (float32 in three channels) from 2.8 megapixels written on, the picture itself from 5.6.
+LARGE = (32 * 2**20 / 12 / 1e6, 2 * 32 * 2**20 / 12 / 1e6)
 
 
 def nonnegative_line(design: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, float]:
@@ -54,16 +55,16 @@ def fit_line(rows: Sequence[Row], columns: Sequence[str], what: str) -> tuple[np
 
 
 def design_of(rows: Sequence[Row], columns: Sequence[str]) -> np.ndarray:
-    """One row of ones and figures per row: megapixels for pixels; `large_pixels` is the part of the output in large arrays."""
+    """One row of ones and figures per row: megapixels for pixels; `large_pixels` are those written into large arrays."""
     return np.array([[1.0, *(figure(row, name) for name in columns)] for row in rows])
 
 
 def figure(row: Row, name: str) -> float:
     """One column of a design."""
     if name == "large_pixels":
-        written = float(row["output_pixels"]) * 1e-6
+        written = float(row["output_pixels"]) * WRITTEN
         return written * min(max((written - LARGE[0]) / (LARGE[1] - LARGE[0]), 0.0), 1.0)
-    return float(row[name]) * (1e-6 if name.endswith("pixels") else 1.0)
+    return float(row[name]) * {"input_pixels": 1e-6, "output_pixels": WRITTEN}.get(name, 1.0)
 
 
 def count_tokens(rows: Sequence[Row]) -> list[Row]:
