@@ -19,9 +19,9 @@ from simulator.spec.hardware import Device
 from simulator.spec.load_hardware import load_hardware
 from simulator.spec.validated import validated
 
-# What a driver calls a device -> the profile that ships; the first that occurs in the name counts.
+# What a driver calls a device (whole words, a pattern) -> the profile that ships; the first that occurs in the name counts.
 KNOWN: tuple[tuple[str, str], ...] = (
-    ("h100 pcie", "h100-pcie"), ("h100", "h100-sxm"), ("h200", "h200-sxm"), ("h800", "h800-sxm"), ("h20", "h20"),
+    ("h100 pcie", "h100-pcie"), ("h100(?! nvl)", "h100-sxm"), ("h200", "h200-sxm"), ("h800", "h800-sxm"), ("h20", "h20"),
     ("a100-sxm4-80gb", "a100-sxm-80gb"), ("a100-sxm4-40gb", "a100-sxm-40gb"), ("a100 80gb pcie", "a100-pcie-80gb"),
     ("rtx a6000", "a6000"), ("a40", "a40"), ("a30", "a30"), ("a10", "a10"), ("l40s", "l40s"), ("nvidia l4", "l4"),
     ("v100-sxm2-32gb", "v100-sxm2-32gb"), ("tesla t4", "t4"), ("rtx 3090", "rtx-3090"), ("rtx 4080", "rtx-4080"),
@@ -51,7 +51,7 @@ def known(meta: dict[str, Any]) -> str | None:
     if identity.get("kind") != "cuda":
         return None
     called = str(identity["device"]).lower()
-    return next((profile for part, profile in KNOWN if part in called), None)
+    return next((profile for part, profile in KNOWN if re.search(rf"\b{part}\b", called)), None)
 
 
 def name_of(meta: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Iterable
 
 import torch
@@ -31,16 +32,33 @@ def quantise_int8(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 @functools.cache
 def fused(function: Callable[..., object], on_cuda: bool) -> Callable[..., object]:
-    """One compiled kernel where torch.compile works on this device, else the plain function (several kernels)."""
+    """One compiled kernel on CUDA, the plain function (several kernels) elsewhere.
+
+    Compiled when first called. Where torch.compile does not work, the call raises Unsupported: plain kernels would be
+    timed under the name of a fused one.
+    """
     if not on_cuda:
         return function
+    config = importlib.import_module("torch._dynamo").config
+    for name in ("recompile_limit", "cache_size_limit"):  # at the limit dynamo runs the plain kernels without a word
+        if hasattr(config, name):
+            setattr(config, name, 256)
     compiled = torch.compile(function, dynamic=True)
-    try:
-        compiled(torch.randn(16, 64, device="cuda", dtype=torch.bfloat16))
-    except Exception as error:  # the compiler raises types of its own; whatever it was, the plain kernels remain
-        print(f"note: {getattr(function, '__name__', 'kernel')} runs uncompiled ({type(error).__name__})")
-        return function
-    return compiled
+    seen: list[bool] = []
+
+    def run(*arguments: object) -> object:
+        if seen:
+            return compiled(*arguments)
+        try:
+            result = compiled(*arguments)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:  # the compiler raises types of its own
+            raise Unsupported(f"torch.compile failed: {type(error).__name__}") from error
+        seen.append(True)
+        return result
+
+    return run
 
 
 def gemm_case(format: str, m: int, n: int, k: int, mode: str = "cold") -> Case:

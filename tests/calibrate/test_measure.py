@@ -399,6 +399,20 @@ def test_pruning_and_eviction_leave_what_they_keep(device: Device) -> None:
             assert tuple(read.shape) == (2, 2, keys, 8)
 
 
+def test_a_compiler_that_fails_is_not_replaced_by_plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def double(x: int) -> int:
+        return 2 * x
+
+    def broken(x: int) -> int:
+        raise RuntimeError("no triton")
+
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
+    assert gemm.fused(double, True)(4) == 8
+    with pytest.raises(Unsupported, match="torch.compile failed"):
+        gemm.fused(broken, True)(4)
+    assert gemm.fused(double, False) is double
+
+
 def test_pixels_of_large_crops_have_a_line_of_their_own() -> None:
     def row(source: float, written: float) -> dict[str, str]:
         large = written * min(max((written - 2.796) / 2.796, 0.0), 1.0)

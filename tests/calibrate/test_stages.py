@@ -229,7 +229,8 @@ def test_accelerators_are_known_by_what_the_driver_calls_them() -> None:
     assert called("NVIDIA H100 80GB HBM3") == "h100-sxm" and called("NVIDIA H100 PCIe") == "h100-pcie"
     assert called("NVIDIA A100-SXM4-80GB") == "a100-sxm-80gb" and called("NVIDIA L40S") == "l40s" and called("NVIDIA L4") == "l4"
     assert called("NVIDIA GeForce RTX 4090") == "rtx-4090" and called("NVIDIA H20") == "h20" and called("NVIDIA H200") == "h200-sxm"
-    assert called("Some Accelerator 9") is None
+    unlisted = ("Some Accelerator 9", "NVIDIA A100-PCIE-40GB", "NVIDIA RTX A4000", "NVIDIA A10G", "NVIDIA L40", "NVIDIA H100 NVL", "NVIDIA GH200 480GB")
+    assert [called(name) for name in unlisted] == [None] * len(unlisted)
 
 
 def test_a_gpu_overlaps_its_host_and_a_cpu_does_not() -> None:
