@@ -125,7 +125,7 @@ def _print(result: Estimate) -> None:
         f"{text(float(memory.kv_bytes_resident), 'B')} resident), "
         + (f"[green]fits[/], largest batch {float(memory.max_batch):.0f}" if memory.fits else "[red]does not fit[/]")
     )
-    console.print(f"energy {text(result.energy_j, 'J')} and {result.cost_usd * 1e6:.3g} µ$ per request")
+    console.print(f"energy {text(result.energy_j, 'J')} per request and ${result.cost_usd * 1e3:.3g} per 1,000 requests")
     if result.fidelity is not None:
         console.print(f"fidelity {_fidelity(result.fidelity)}")
     source = result.calibration
