@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from calibrate.measure.case import SCHEMA_VERSION, suite_hash
-    from calibrate.measure.clock import clock_for
+    from calibrate.measure.cpu_clock import clock_for
     from calibrate.measure.device import Device, describe
     from calibrate.measure.progress import Progress
     from calibrate.measure.runner import read_meta, run_plans, write_meta

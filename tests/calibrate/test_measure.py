@@ -24,7 +24,7 @@ from calibrate.__main__ import main  # noqa: E402
 from calibrate.measure import attention, gemm, host_profile, suites  # noqa: E402
 from calibrate.measure.architectures import architectures  # noqa: E402
 from calibrate.measure.case import Case, Prepared, Unsupported, suite_hash  # noqa: E402
-from calibrate.measure.clock import CpuClock  # noqa: E402
+from calibrate.measure.cpu_clock import CpuClock  # noqa: E402
 from calibrate.measure.device import Device  # noqa: E402
 from calibrate.measure.order import coordinates, spread_out  # noqa: E402
 from calibrate.measure.progress import Progress  # noqa: E402
