@@ -8,7 +8,8 @@ from typing import final
 from simulator.attention import Attention
 from simulator.host import Host, preprocess
 from simulator.ops import AbstractOp, Shape, Tokens, chunked_sum, clipped_sum
-from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName, merged
+from simulator.passes import Pass, every, passes
+from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName
 from simulator.quantity import Numeric, ceil, clip, is_array, maximum, where
 from simulator.spec.deployment import Engine
 from simulator.stage import Machine, Total
@@ -117,40 +118,33 @@ def encode(program: Program, total: Total, project: Total) -> None:
                 continue
             patches = grid.height * grid.width
             over = tower.devices * tower.copies * program.decoder.busy
-            for layer in tower.layers:
-                shape = Shape(
-                    "encode", batch, Tokens(patches * layer.keep, tower.extra_rows), height=grid.height, width=grid.width
-                )
-                total.run(layer.prefill, shape, layer.count * layer.executed_prefill, over)
+            for item in every(tower.layers):
+                shape = Shape("encode", batch, Tokens(patches * item.keep, tower.extra_rows), height=grid.height, width=grid.width)
+                total.run(item.ops, shape, item.times, over)
             joined = tower.projector_devices * tower.copies * program.decoder.busy
-            for layer in tower.projector:
-                shape = Shape("project", batch, Tokens(patches * layer.keep, grid.tokens * layer.keep))
-                project.run(layer.prefill, shape, layer.count * layer.executed_prefill, joined)
+            for item in every(tower.projector):
+                shape = Shape("project", batch, Tokens(patches * item.keep, grid.tokens * item.keep))
+                project.run(item.ops, shape, item.times, joined)
 
 
 def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.0) -> None:
     """The prompt through the decoder, in as many passes as its plan has, and the first token."""
     plan = program.prefill
-    passes = chunks(program, total.machine)
-    batch = program.batch / passes
+    pieces = chunks(program, total.machine)
+    batch = program.batch / pieces
     over = decoder.devices * program.decoder.busy
     visual = program.visual * keep
     fresh = visual - plan.cached_visual * keep
     text = program.text - plan.cached_text
     entering = Shape("prefill", batch, Tokens(fresh, text))
-    total.run(decoder.embedding.prefill, entering, passes, over)
-    for layer in merged(decoder.layers):
-        rows = Tokens(fresh * layer.keep, text)
-        cached = Tokens(plan.cached_visual * keep * layer.keep, plan.cached_text)
-        times = layer.count * layer.executed_prefill
-        spread = Shape("prefill", batch, rows, cached)
-        whole = Shape("prefill", program.batch, rows, cached, images=program.visual_input.images)
-        if not is_array(passes) and passes == 1.0:
-            total.run(layer.prefill, whole, times, over)
-            continue
-        attention, others = parted(layer.prefill)
-        total.run(attention, whole, times, over)
-        total.run(others, spread, times * passes, over)
+    total.run(decoder.embedding.prefill, entering, pieces, over)
+    attention, others = passes(decoder.layers, "prefill")
+    for item in attention:
+        cached = Tokens(plan.cached_visual * keep * item.keep, plan.cached_text)
+        whole = Shape("prefill", program.batch, Tokens(fresh * item.keep, text), cached, images=program.visual_input.images)
+        total.run(item.ops, whole, item.times, over)
+    for item in others:
+        total.run(item.ops, Shape("prefill", batch, Tokens(fresh * item.keep, text)), item.times * pieces, over)
     total.run(decoder.head.prefill, Shape("prefill", program.batch, Tokens(0.0, 1.0)), 1.0, over)
 
 
@@ -191,43 +185,27 @@ def _stack(
     decoder: Decoder,
     prompt: Tokens,
     total: Total,
-    passes: Numeric,
+    cycles: Numeric,
     rows: Numeric,
     tokens: Numeric,
     per_cycle: Numeric,
 ) -> None:
-    """One decoder, `passes` times on `rows` new rows per sequence, while `tokens` are generated."""
+    """One decoder, `cycles` times on `rows` new rows per sequence, while `tokens` are generated."""
     over = decoder.devices * program.decoder.busy
     query = Tokens(0.0, rows)
     single = Shape("decode", program.batch, query)
-    total.run(decoder.embedding.decode, single, passes, over)
-    for layer in merged(decoder.layers):
-        times = layer.count * layer.executed_decode * passes
-        attention, others = parted(layer.decode)
-        total.run(others, single, times, over)
-        if attention:
-            _attend(program, attention, layer, prompt, total, times, query, tokens, per_cycle, over)
-    total.run(decoder.head.decode, single, passes, over)
-
-
-_PARTS: dict[int, tuple[tuple[AbstractOp, ...], tuple[AbstractOp, ...], tuple[AbstractOp, ...]]] = {}
-
-
-def parted(ops: tuple[AbstractOp, ...]) -> tuple[tuple[AbstractOp, ...], tuple[AbstractOp, ...]]:
-    """(attention, the others) of a layer's operators; the same tuples for the same operators."""
-    known = _PARTS.get(id(ops))
-    if known is None or known[0] is not ops:
-        if len(_PARTS) > 20_000:
-            _PARTS.clear()
-        attention = tuple(op for op in ops if isinstance(op, Attention))
-        known = _PARTS[id(ops)] = (ops, attention, tuple(op for op in ops if not isinstance(op, Attention)))
-    return known[1], known[2]
+    total.run(decoder.embedding.decode, single, cycles, over)
+    attention, others = passes(decoder.layers, "decode")
+    for item in others:
+        total.run(item.ops, single, item.times * cycles, over)
+    for item in attention:
+        _attend(program, item, prompt, total, item.times * cycles, query, tokens, per_cycle, over)
+    total.run(decoder.head.decode, single, cycles, over)
 
 
 def _attend(
     program: Program,
-    ops: tuple[AbstractOp, ...],
-    layer: Layer,
+    item: Pass,
     prompt: Tokens,
     total: Total,
     times: Numeric,
@@ -237,12 +215,12 @@ def _attend(
     over: Numeric,
 ) -> None:
     """Attention over a growing context: work summed exactly, seconds by quadrature broken where the window fills."""
-    cache, op = layer.cache, ops[0]
+    ops, cache, op = item.ops, item.cache, item.ops[0]
     assert isinstance(op, Attention)
     if cache is None:
         total.run(ops, Shape("decode", program.batch, query), times, over)
         return
-    visual = prompt.visual * layer.keep * cache.resident_visual
+    visual = prompt.visual * item.keep * cache.resident_visual
     text = prompt.text * cache.resident_text + cache.resident_extra
     last = maximum(tokens - per_cycle, 0.0)
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
+from numpy import ndarray
+
 from simulator.attention import Attention
 from simulator.efficiency.kernels import Kernels
 from simulator.ops import AbstractOp, Shape, Work
+from simulator.passes import distinct
 from simulator.quantity import Numeric, exp, is_array, maximum, sqrt, where
 from simulator.spec.deployment import Engine
 from simulator.spec.hardware import Chip
@@ -34,15 +37,18 @@ class Machine:
     remembered: dict[tuple[int, Shape, bool, bool], Bundle] = field(default_factory=lambda: {})
 
     def bundle(self, ops: tuple[AbstractOp, ...], shape: Shape, counted: bool = True, timed: bool = True) -> Bundle:
-        """Cost of `ops`, each once on `shape`. A scalar shape is looked up; arrays are computed afresh."""
+        """Cost of `ops`, each once on `shape`. Numbers are looked up; arrays are computed afresh."""
         if shape.varies:
             return Bundle(ops, shape, self, counted, timed)
         key = (id(ops), shape, counted, timed)
         known = self.remembered.get(key)
         if known is None or known.ops is not ops:
+            known = Bundle(ops, shape, self, counted, timed)
+            if is_array(known.seconds, known.flops, known.weight_bytes, known.kv_bytes):
+                return known
             if len(self.remembered) > _MEMORY:
                 self.remembered.clear()
-            known = self.remembered[key] = Bundle(ops, shape, self, counted, timed)
+            self.remembered[key] = known
         return known
 
 
@@ -74,49 +80,56 @@ class Bundle:
         self.high: dict[str, Numeric] = {}
         self.sources: dict[str, Numeric] = {}
         self.rows: list[tuple[str, Work, Time | None]] = []
-        for op in ops:
+        for op, names in distinct(ops):
             work = op.work(shape)
             if counted:
-                self._count(work, machine)
+                self._count(work, float(len(names)), machine)
             if timed:
-                self._time(op, work, machine)
+                self._time(op, work, names, machine)
 
-    def _count(self, work: Work, machine: Machine) -> None:
-        self.flops = self.flops + work.flops
-        self.weight_bytes = self.weight_bytes + work.weight_bytes
-        self.activation_bytes = self.activation_bytes + work.activation_bytes
-        self.kv_bytes = self.kv_bytes + work.kv_bytes
+    def _count(self, work: Work, times: float, machine: Machine) -> None:
+        flops = times * work.flops
+        self.flops = self.flops + flops
+        self.weight_bytes = self.weight_bytes + times * work.weight_bytes
+        self.activation_bytes = self.activation_bytes + times * work.activation_bytes
+        self.kv_bytes = self.kv_bytes + times * work.kv_bytes
         self.widest_bytes = maximum(self.widest_bytes, work.activation_bytes)
         if work.format != "vector":
             peak = machine.chip.peak[machine.chip.executed_format(work.format)]
-            self.compute_floor = self.compute_floor + work.flops / peak
+            self.compute_floor = self.compute_floor + flops / peak
 
-    def _time(self, op: AbstractOp, work: Work, machine: Machine) -> None:
+    def _time(self, op: AbstractOp, work: Work, names: tuple[str, ...], machine: Machine) -> None:
         for kernel in lowered(op, work, machine.engine):
             size = _size(kernel)
-            varies = is_array(size)
-            if not varies and size <= 0.0:
+            runs: Numeric = 1.0
+            if isinstance(size, ndarray):
+                taken = timed(kernel, machine)
+                if not size.min() > 0.0:
+                    taken, runs = _only(taken, size > 0.0), where(size > 0.0, 1.0, 0.0)
+            elif size <= 0.0:
                 continue
-            taken = timed(kernel, machine)
-            self._add(kernel, _only(taken, size > 0.0) if varies else taken, where(size > 0.0, 1.0, 0.0) if varies else 1.0, machine)
+            else:
+                taken = timed(kernel, machine)
+            self._add(kernel, taken, runs, float(len(names)), machine)
+            for name in names if kernel.name == work.name else (kernel.name,) * len(names):
+                self.rows.append((name, kernel, taken))
 
-    def _add(self, work: Work, taken: Time, scale: Numeric, machine: Machine) -> None:
-        seconds = taken.expected
+    def _add(self, work: Work, taken: Time, runs: Numeric, times: float, machine: Machine) -> None:
+        seconds = taken.expected if times == 1.0 else times * taken.expected
         self.seconds = self.seconds + seconds
         terms = self.terms
         if work.kernel in NETWORK:
             terms[3] = terms[3] + seconds
         else:
-            terms[0] = terms[0] + taken.compute
-            terms[1] = terms[1] + taken.memory
-            terms[2] = terms[2] + taken.overhead
-        self.launches = self.launches + scale * (work.launches * machine.engine.kernels.get(work.kernel, 1.0))
+            terms[0] = terms[0] + times * taken.compute
+            terms[1] = terms[1] + times * taken.memory
+            terms[2] = terms[2] + times * taken.overhead
+        self.launches = self.launches + times * runs * (work.launches * machine.engine.kernels.get(work.kernel, 1.0))
         self.transient_bytes = maximum(self.transient_bytes, work.transient_bytes)
         fit = taken.fit
         self.low[fit] = self.low.get(fit, 0.0) + seconds * taken.low
         self.high[fit] = self.high.get(fit, 0.0) + seconds * taken.high
         self.sources[taken.source] = self.sources.get(taken.source, 0.0) + seconds
-        self.rows.append((work.name, work, taken))
 
 
 def half_widths(parts: dict[str, tuple[Numeric, Numeric]], seconds: Numeric) -> tuple[Numeric, Numeric]:
