@@ -8,9 +8,10 @@ from typing import final
 from simulator.attention import Attention
 from simulator.host import Host, preprocess
 from simulator.ops import AbstractOp, Shape, Tokens, chunked_sum, clipped_sum
-from simulator.passes import Pass, every, passes
-from simulator.program import STAGES, Decoder, Draft, Extra, Layer, Program, StageName
+from simulator.passes import Pass, every, passes, same, summed
+from simulator.program import STAGES, Decoder, Draft, Layer, Program, StageName
 from simulator.quantity import Numeric, ceil, clip, is_array, maximum, where
+from simulator.remembered import Remembered, hashes
 from simulator.spec.deployment import Engine
 from simulator.stage import Machine, Total
 
@@ -33,9 +34,6 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     """Every stage of the program. `host` None leaves preprocessing out; `listing` keeps every kernel's row."""
     totals: dict[StageName, Total] = {name: Total(machine, name, rows=[] if listing else None) for name in STAGES}
     decoder = program.decoder
-    extras: dict[str, list[Extra]] = {}
-    for extra in program.extras:
-        extras.setdefault(extra.stage, []).append(extra)
     if host is not None:
         preprocess(program, machine, host, totals["preprocess"])
     encode(program, totals["encode"], totals["project"])
@@ -43,13 +41,12 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     steps = decode(program, totals["decode"])
     drafted = draft(program, totals["decode"], steps)
     group = decoder.devices * decoder.busy
-    for name in ("encode", "project", "prefill", "decode"):
-        for extra in extras.get(name, ()):
-            repeats = extra.repeats * (steps if extra.per_step else 1.0)
-            total = totals[name]
-            if extra.counted:
-                total.count((extra.op,), extra.shape, repeats, group)
-            total.time((extra.op,), extra.shape, repeats)
+    for extra in summed(program.extras):
+        repeats = extra.repeats * (steps if extra.per_step else 1.0)
+        total, ops = totals[extra.stage], same((extra.op,))
+        if extra.counted:
+            total.count(ops, extra.shape, repeats, group)
+        total.time(ops, extra.shape, repeats)
     engine = machine.engine
     if engine.prefill_factor != 1.0:
         totals["prefill"].slow(engine.prefill_factor)
@@ -250,13 +247,13 @@ def _attend(
         total.time(ops, shape(last * node), times * 0.5)
 
 
-_CAUSAL: dict[int, tuple[tuple[AbstractOp, ...], tuple[AbstractOp, ...]]] = {}
+_CAUSAL: Remembered[tuple[AbstractOp, ...], tuple[AbstractOp, ...]] = Remembered()
 
 
 def _causal(ops: tuple[AbstractOp, ...]) -> tuple[AbstractOp, ...]:
     """The same attention without chunks, for a context that is already counted within its chunk."""
-    known = _CAUSAL.get(id(ops))
-    if known is None or known[0] is not ops:
-        changed = tuple(replace(op, mask="causal") for op in ops if isinstance(op, Attention))
-        known = _CAUSAL[id(ops)] = (ops, changed)
-    return known[1]
+    known = _CAUSAL.get(ops)
+    if known is not None:
+        return known
+    changed = tuple(replace(op, mask="causal") for op in ops if isinstance(op, Attention))
+    return _CAUSAL.put(ops, changed) if hashes(ops) else changed

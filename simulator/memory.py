@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import final
 
 from simulator.evaluate import Run, chunks
-from simulator.program import Cache, Decoder, Program, merged
+from simulator.program import Cache, Decoder, Layer, Program
 from simulator.quantity import Numeric, floor, maximum, minimum, where
+from simulator.remembered import Remembered, hashes
 from simulator.spec.deployment import Engine
 from simulator.spec.hardware import Chip
 from simulator.weights import decoder_bytes, tower_bytes
@@ -34,6 +36,40 @@ class Memory:
     max_batch: Numeric
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class _Store:
+    """`count` layers with one kind of cache and the same visual tokens; read: how many of them a decode step runs."""
+
+    cache: Cache
+    keep: Numeric
+    count: float
+    read: Numeric
+
+
+_STORES: Remembered[tuple[Layer, ...], tuple[_Store, ...]] = Remembered()
+
+
+def _stores(layers: tuple[Layer, ...]) -> tuple[_Store, ...]:
+    """The layers that have a cache, those alike together wherever they stand."""
+    known = _STORES.get(layers)
+    if known is not None:
+        return known
+    found: dict[Hashable, _Store] = {}
+    plain = True
+    for layer in layers:
+        if layer.cache is None:
+            continue
+        item = _Store(layer.cache, layer.keep, float(layer.count), layer.count * layer.executed_decode)
+        key: Hashable = (layer.cache, layer.keep)
+        if not hashes(key):
+            key, plain = id(layer), False
+        have = found.get(key)
+        found[key] = item if have is None else replace(have, count=have.count + item.count, read=have.read + item.read)
+    stores = tuple(found.values())
+    return _STORES.put(layers, stores) if plain else stores
+
+
 def _stored(cache: Cache, tokens: Numeric) -> Numeric:
     """Bytes of `tokens` in a cache: the newest `residual` at full width, the rest quantised."""
     full = minimum(cache.residual, tokens)
@@ -51,10 +87,8 @@ def kv_state(program: Program, decoder: Decoder, keep: Numeric = 1.0) -> tuple[N
     read: Numeric = 0.0
     before_eviction: Numeric = 0.0
     final: Numeric = 0.0
-    for layer in merged(decoder.layers):
+    for layer in _stores(decoder.layers):
         cache = layer.cache
-        if cache is None:
-            continue
         visual = program.visual * keep * layer.keep * cache.visual
         text = program.text * cache.text
         prompt = visual * cache.written_visual + text
@@ -66,7 +100,7 @@ def kv_state(program: Program, decoder: Decoder, keep: Numeric = 1.0) -> tuple[N
         before_eviction = before_eviction + layer.count * _stored(cache, _within(cache, prompt))
         resident = resident + on_device * _stored(cache, _within(cache, stays))
         seen = minimum(stays * cache.read, maximum(cache.window - 1.0, 0.0)) if windowed else stays * cache.read
-        read = read + layer.count * layer.executed_decode * _stored(cache, seen) * cache.padding
+        read = read + layer.read * _stored(cache, seen) * cache.padding
         final = final + on_device * _stored(cache, _within(cache, grown))
     share = 1.0 / decoder.pipeline
     peak = maximum(before_eviction * program.prefill.peak_resident, final)
@@ -91,8 +125,8 @@ def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
         held = held + extra.memory_bytes
         burst = maximum(burst, extra.peak_bytes)
     per_token: Numeric = 0.0
-    for layer in merged(decoder.layers):
-        if layer.cache is not None and layer.cache.grows:
+    for layer in _stores(decoder.layers):
+        if layer.cache.grows:
             per_token = per_token + layer.count * layer.cache.bytes_per_token * decoder.devices
     batch = program.batch
     peak_kv = peak_kv + drafted

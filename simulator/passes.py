@@ -6,7 +6,7 @@ its cost what an operator is called or which of two equal norms it is. Whatever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from operator import attrgetter
@@ -14,17 +14,12 @@ from typing import Any, Literal, final
 
 from simulator.attention import Attention
 from simulator.ops import AbstractOp
-from simulator.program import Cache, Layer
+from simulator.program import Cache, Extra, Layer
 from simulator.quantity import Numeric
+from simulator.remembered import LIMIT, Remembered, hashes
 
 Ops = tuple[AbstractOp, ...]
 Distinct = tuple[tuple[AbstractOp, tuple[str, ...]], ...]
-
-_LIMIT = 20_000
-_KNOWN: dict[Ops, Ops] = {}
-_PARTS: dict[int, tuple[Ops, Ops, Ops]] = {}
-_DISTINCT: dict[int, tuple[Ops, Distinct]] = {}
-_PASSES: dict[tuple[int, str], tuple[tuple[Layer, ...], tuple[Pass, ...], tuple[Pass, ...]]] = {}
 
 
 @final
@@ -38,11 +33,19 @@ class Pass:
     cache: Cache | None = None
 
 
-def passes(layers: tuple[Layer, ...], phase: Literal["prefill", "decode"]) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
+Passes = tuple[tuple[Pass, ...], tuple[Pass, ...]]
+
+_EQUAL: dict[Ops, Ops] = {}
+_PARTS: Remembered[Ops, tuple[Ops, Ops]] = Remembered()
+_DISTINCT: Remembered[Ops, Distinct] = Remembered()
+_PASSES: dict[str, Remembered[tuple[Layer, ...], Passes]] = {"prefill": Remembered(), "decode": Remembered()}
+
+
+def passes(layers: tuple[Layer, ...], phase: Literal["prefill", "decode"]) -> Passes:
     """(attention, everything else) of a stack in a phase; in decode every row is text, so only attention minds `keep`."""
-    known = _PASSES.get((id(layers), phase))
-    if known is not None and known[0] is layers:
-        return known[1], known[2]
+    known = _PASSES[phase].get(layers)
+    if known is not None:
+        return known
     decoding, plain = phase == "decode", True
     attention: dict[Hashable, Pass] = {}
     others: dict[Hashable, Pass] = {}
@@ -50,18 +53,14 @@ def passes(layers: tuple[Layer, ...], phase: Literal["prefill", "decode"]) -> tu
         first, rest = parted(layer.decode if decoding else layer.prefill)
         times = layer.count * (layer.executed_decode if decoding else layer.executed_prefill)
         state: Hashable = (layer.keep, layer.cache if decoding else None)
-        if not _hashes(state):
+        if not hashes(state):
             state, plain = id(layer), False
         if first:
             _add(attention, (id(first), state), Pass(first, layer.keep, times, layer.cache))
         if rest:
             _add(others, (id(rest), None if decoding else state), Pass(rest, layer.keep, times))
     found = tuple(attention.values()), tuple(others.values())
-    if plain:
-        if len(_PASSES) > _LIMIT:
-            _PASSES.clear()
-        _PASSES[id(layers), phase] = (layers, *found)
-    return found
+    return _PASSES[phase].put(layers, found) if plain else found
 
 
 def every(layers: tuple[Layer, ...]) -> tuple[Pass, ...]:
@@ -75,51 +74,53 @@ def _add(found: dict[Hashable, Pass], key: Hashable, item: Pass) -> None:
     found[key] = item if same is None else replace(same, times=same.times + item.times)
 
 
-def _hashes(value: object) -> bool:
-    """False where an array is in it."""
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
+def summed(extras: Iterable[Extra]) -> Iterable[Extra]:
+    """Equal overheads as one, their repeats added up."""
+    found: dict[Hashable, Extra] = {}
+    for extra in extras:
+        key: Hashable = (extra.op, extra.shape, extra.stage, extra.per_step, extra.counted)
+        if not hashes(key):
+            key = id(extra)
+        same = found.get(key)
+        found[key] = extra if same is None else replace(same, repeats=same.repeats + extra.repeats)
+    return found.values()
 
 
 def parted(ops: Ops) -> tuple[Ops, Ops]:
     """(attention, the others) of a layer's operators; equal operators are the same tuple, whoever made them."""
-    known = _PARTS.get(id(ops))
-    if known is not None and known[0] is ops:
-        return known[1], known[2]
+    known = _PARTS.get(ops)
+    if known is not None:
+        return known
     attention = tuple(op for op in ops if isinstance(op, Attention))
     others = tuple(op for op in ops if not isinstance(op, Attention))
-    if not _hashes(ops):
-        return attention, others
-    for store in (_KNOWN, _PARTS):
-        if len(store) > _LIMIT:
-            store.clear()
-    known = _PARTS[id(ops)] = (ops, _KNOWN.setdefault(attention, attention), _KNOWN.setdefault(others, others))
-    return known[1], known[2]
+    return _PARTS.put(ops, (same(attention), same(others))) if hashes(ops) else (attention, others)
+
+
+def same(ops: Ops) -> Ops:
+    """The first tuple that was equal to this one."""
+    if not hashes(ops):
+        return ops
+    if len(_EQUAL) > LIMIT:
+        _EQUAL.clear()
+    return _EQUAL.setdefault(ops, ops)
 
 
 def distinct(ops: Ops) -> Distinct:
     """Operators that cost differently, each with the names of all that cost the same."""
-    known = _DISTINCT.get(id(ops))
-    if known is not None and known[0] is ops:
-        return known[1]
-    plain = _hashes(ops)
+    known = _DISTINCT.get(ops)
+    if known is not None:
+        return known
+    plain = hashes(ops)
     found: dict[Hashable, tuple[AbstractOp, tuple[str, ...]]] = {}
     for op in ops:
         key: Hashable = (type(op), _costs(type(op))(op))
-        if not plain and not _hashes(key):
+        if not plain and not hashes(key):
             key = id(op)
         name: str = op.name  # type: ignore[attr-defined]
         have = found.get(key)
         found[key] = (op, (name,)) if have is None else (have[0], (*have[1], name))
     values = tuple(found.values())
-    if plain:
-        if len(_DISTINCT) > _LIMIT:
-            _DISTINCT.clear()
-        _DISTINCT[id(ops)] = (ops, values)
-    return values
+    return _DISTINCT.put(ops, values) if plain else values
 
 
 @lru_cache(maxsize=64)

@@ -304,30 +304,22 @@ def edit(
     return tuple(change(layer) if start <= layer.index < end else layer for layer in parts)
 
 
-def map_ops(layer: Layer, change: Callable[[AbstractOp], AbstractOp]) -> Layer:
-    """`change` applied to every operator of the layer, in both phases."""
-    return replace(layer, prefill=tuple(map(change, layer.prefill)), decode=tuple(map(change, layer.decode)))
+def on_ops(change: Callable[[AbstractOp], AbstractOp]) -> Callable[[tuple[AbstractOp, ...]], tuple[AbstractOp, ...]]:
+    """`change` on each of the operators; layers that share theirs share them afterwards."""
+    made: dict[int, tuple[tuple[AbstractOp, ...], tuple[AbstractOp, ...]]] = {}
+
+    def changed(ops: tuple[AbstractOp, ...]) -> tuple[AbstractOp, ...]:
+        if id(ops) not in made:
+            made[id(ops)] = (ops, tuple(map(change, ops)))  # the key's object is kept alive
+        return made[id(ops)][1]
+
+    return changed
 
 
-_MERGED: dict[int, tuple[tuple[Layer, ...], tuple[Layer, ...]]] = {}
-
-
-def merged(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Equal layers as one run wherever they stand (index then means little): what they cost does not depend on their place."""
-    known = _MERGED.get(id(layers))
-    if known is None or known[0] is not layers:
-        if len(_MERGED) > 4096:
-            _MERGED.clear()
-        runs: dict[object, Layer] = {}
-        for layer in layers:
-            key: object = (id(layer.prefill), id(layer.decode), layer.cache, layer.keep, layer.executed_prefill, layer.executed_decode)
-            try:
-                same = runs.get(key)
-            except TypeError:  # an array: such a layer stays by itself
-                key, same = id(layer), None
-            runs[key] = layer if same is None else replace(same, count=same.count + layer.count)
-        known = _MERGED[id(layers)] = (layers, tuple(runs.values()))
-    return known[1]
+def map_ops(layers: Iterable[Layer], change: Callable[[AbstractOp], AbstractOp]) -> tuple[Layer, ...]:
+    """`change` applied to every operator of the layers, in both phases."""
+    changed = on_ops(change)
+    return tuple(replace(layer, prefill=changed(layer.prefill), decode=changed(layer.decode)) for layer in layers)
 
 
 def total_layers(layers: Iterable[Layer]) -> int:

@@ -87,11 +87,22 @@ def sqrt(value: Numeric) -> Numeric:
 
 def smooth_maximum(a: Numeric, b: Numeric, power: float) -> Numeric:
     """(a^p + b^p)^(1/p): a maximum with a rounded corner; at a = b it is 2^(1/p) times either. Not for negative numbers."""
-    high = maximum(maximum(a, b), 1e-30)
-    low = maximum(minimum(a, b), 1e-200) / high
-    if isinstance(low, _ARRAY):  # exp and log are vectorised in NumPy, pow is not: five times as fast
-        return high * np.exp(np.log(1.0 + np.exp(power * np.log(low))) / power)
-    return high * (1.0 + low**power) ** (1.0 / power)
+    if isinstance(a, _ARRAY) or isinstance(b, _ARRAY):  # exp and log are vectorised in NumPy, pow is not: five times as fast
+        high = np.maximum(np.maximum(a, b), 1e-30)
+        rest = np.maximum(np.minimum(a, b), 1e-200)
+        rest /= high
+        np.log(rest, out=rest)
+        rest *= power
+        np.exp(rest, out=rest)
+        rest += 1.0
+        np.log(rest, out=rest)
+        rest /= power
+        np.exp(rest, out=rest)
+        rest *= high
+        return rest
+    low, high = (a, b) if a <= b else (b, a)
+    high = high if high > 1e-30 else 1e-30
+    return high * (1.0 + ((low if low > 1e-200 else 1e-200) / high) ** power) ** (1.0 / power)
 
 
 _STEPS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))

@@ -6,18 +6,24 @@ from collections.abc import Iterable
 
 from simulator.ops import AbstractOp, Convolution, Elementwise, Experts, Matmul
 from simulator.program import Decoder, Layer, Tower
-from simulator.quantity import Numeric, maximum
+from simulator.quantity import Numeric, is_array, maximum
+from simulator.remembered import Remembered
+
+_OWNED: Remembered[tuple[AbstractOp, ...], Numeric] = Remembered()
 
 
-def owned(ops: Iterable[AbstractOp]) -> Numeric:
+def owned(ops: tuple[AbstractOp, ...]) -> Numeric:
     """Bytes of the weights that operators own on one device."""
+    known = _OWNED.get(ops)
+    if known is not None:
+        return known
     total: Numeric = 0.0
     for op in ops:
         if isinstance(op, Matmul | Experts | Convolution):
             total = total + op.parameters * op.weight_bits / 8.0
         elif isinstance(op, Elementwise):
             total = total + op.owned * 2.0
-    return total
+    return total if is_array(total) else _OWNED.put(ops, total)
 
 
 def _layers(layers: Iterable[Layer]) -> Numeric:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator import Image, Scenario, Workload, estimate
+from simulator import Image, Scenario, Workload, estimate, load_model
 from simulator.assemble import Case, case_of
 from simulator.request import measure
 from simulator.search import Space, nondominated, sweep
@@ -45,6 +45,39 @@ def rows(case: Case, count: int) -> Case:
     return replace(
         case, pictures=(Picture(whole(300, 2500), whole(300, 2500)),), text=whole(1, 2000), output=whole(1, 500), batch=whole(1, 32)
     )
+
+
+def independent(case: Case, count: int, chunk: int) -> Callable[[], object]:
+    """`count` independent scenarios, `chunk` at a time: different ones in each."""
+    every = rows(case, count)
+
+    def some(start: int) -> Case:
+        part = slice(start, start + chunk)
+        sides = (Picture(item.width[part], item.height[part]) for item in every.pictures)  # type: ignore[index]
+        return replace(every, pictures=tuple(sides), text=every.text[part], output=every.output[part], batch=every.batch[part])  # type: ignore[index]
+
+    return lambda: [measure(some(start)) for start in range(0, count, chunk)]
+
+
+FRESH = {
+    "qwen2.5-vl-7b": (), "llama-4-scout": (), "gemma-3-12b": (), "llama-3.2-11b-vision": (), "qwen3-next-80b-a3b": (), "deepseek-vl2": (),
+    "qwen2.5-vl-7b + 5": ("visionzip", "fastv", "kv_evict", "kv_quant", "weight_quant"),
+    "llama-4-scout + 2": ("weight_quant", "kv_quant"),
+}  # fmt: skip
+
+
+def fresh(label: str, techniques: tuple[str, ...], count: int = 100) -> float:
+    """Median of scenarios that were not seen before [s]: another picture, another prompt each time."""
+    name = label.split(" +")[0]
+    uses = tuple(TechniqueUse(kind=item) for item in techniques)
+    seen = load_model(name).vision is not None
+    scenarios = iter([
+        base(model=name, techniques=uses, workload=Workload(
+            images=(Image(width=900 + i, height=700 + i),) if seen else (), text_tokens=40 + i, output_tokens=256))
+        for i in range(count + 1)
+    ])  # fmt: skip
+    estimate(next(scenarios))
+    return seconds(lambda: estimate(next(scenarios)), count)
 
 
 MAIN = ("ttft_s", "tpot_s", "latency_s", "output_tokens_per_s", "peak_bytes", "fits", "energy_j", "cost_usd")
@@ -97,16 +130,11 @@ def main() -> None:
     case = case_of(base())
     estimate(base())
     print(f"scalar estimate, same scenario       {seconds(lambda: estimate(base()), 200) * 1e3:8.2f} ms")
-    fresh = iter(
-        [
-            base().model_copy(update={"workload": Workload(images=(Image(width=900 + i, height=700 + i),), text_tokens=40 + i)})
-            for i in range(300)
-        ]
-    )
-    print(f"scalar estimate, new scenario        {seconds(lambda: estimate(next(fresh)), 250) * 1e3:8.2f} ms")
-    chunk = 8192
-    some = rows(case, chunk)
-    print(f"independent rows (chunks of {chunk})    {seconds(lambda: measure(some), 7) / chunk * 1e6:8.2f} µs each")
+    for label, techniques in FRESH.items():
+        print(f"  new scenario, {label:<23}{fresh(label, techniques) * 1e3:8.2f} ms")
+    for chunk in (1024, 8192):
+        work = independent(case, 100_000, chunk)
+        print(f"100,000 independent rows by {chunk:<9}{seconds(work, 5) / 100_000 * 1e6:8.2f} µs each")
     for label, space, metrics in spaces():
         sweep(Space(space.base, {axis.path: axis.values[:2] for axis in space.axes}), metrics)
         taken = seconds(lambda space=space, metrics=metrics: sweep(space, metrics), 3)

@@ -28,7 +28,7 @@ def in_format(decoder: Decoder, format: str) -> Decoder:
         return decoder
     bits = float(BITS[format])
     if bits >= 16.0:
-        layers = tuple(map_ops(layer, lambda op: requantised(op, format, bits, bits)) for layer in decoder.layers)
+        layers = map_ops(decoder.layers, lambda op: requantised(op, format, bits, bits))
     else:
-        layers = tuple(map_ops(layer, lambda op: requantised(op, format, bits, 16.0)) for layer in decoder.layers)
+        layers = map_ops(decoder.layers, lambda op: requantised(op, format, bits, 16.0))
     return replace(decoder, layers=layers)

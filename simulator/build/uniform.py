@@ -33,11 +33,12 @@ def _decoder(decoder: Decoder, format: str) -> Decoder:
 
 @lru_cache(maxsize=256)
 def _layers(layers: tuple[Layer, ...], format: str) -> tuple[Layer, ...]:
-    return tuple(_layer(layer, format) for layer in layers)
+    changed = map_ops(layers, lambda op: _op(op, format))
+    return tuple(replace(layer, cache=_cache(layer.cache, format)) for layer in changed)
 
 
 def _layer(layer: Layer, format: str) -> Layer:
-    return replace(map_ops(layer, lambda op: _op(op, format)), cache=_cache(layer.cache, format))
+    return _layers((layer,), format)[0]
 
 
 def _op(op: AbstractOp, format: str) -> AbstractOp:

@@ -78,7 +78,7 @@ def _bound(stage: Any) -> Callable[[Point], Any]:
     return code
 
 
-_FORMULAS: dict[str, Callable[[Point], Numeric]] = {
+FORMULAS: dict[str, Callable[[Point], Numeric]] = {
     "ttft_s": _plain("ttft_s"), "ttft_s_lower": _edge("ttft_s", 0), "ttft_s_upper": _edge("ttft_s", 1),
     "tpot_s": _plain("tpot_s"), "tpot_s_lower": _edge("tpot_s", 0), "tpot_s_upper": _edge("tpot_s", 1),
     "latency_s": _plain("latency_s"), "latency_s_lower": _edge("latency_s", 0), "latency_s_upper": _edge("latency_s", 1),
@@ -95,7 +95,7 @@ _FORMULAS: dict[str, Callable[[Point], Numeric]] = {
     **{f"{stage}_bound": _bound(stage) for stage in STAGES},
 }  # fmt: skip
 
-METRICS: tuple[str, ...] = tuple(_FORMULAS)
+METRICS: tuple[str, ...] = tuple(FORMULAS)
 """Every metric column, in order."""
 FLAGS = frozenset(("fits", "within_context"))
 CODED = frozenset(f"{stage}_bound" for stage in STAGES)
@@ -109,7 +109,7 @@ def checked(names: Sequence[str] | None) -> tuple[str, ...]:
     if names is None:
         return METRICS
     for name in names:
-        if name not in _FORMULAS:
+        if name not in FORMULAS:
             raise SpecError(f"metrics: {name!r} is not a metric; {', '.join(nearest(name, METRICS)) or 'one of ' + ', '.join(METRICS)}")
     return tuple(name for name in METRICS if name in set(names))
 
@@ -125,7 +125,7 @@ def values(point: Point, names: Sequence[str], shape: tuple[int, ...]) -> dict[s
     if sum(name.startswith("fidelity") for name in names) > 1:
         found = dict(zip(("fidelity", "fidelity_low", "fidelity_high"), fidelity_of(point), strict=True))
     return {
-        name: np.broadcast_to(np.asarray(found[name] if name in found else _FORMULAS[name](point), dtype=dtype_of(name)), shape).reshape(-1)
+        name: np.broadcast_to(np.asarray(found[name] if name in found else FORMULAS[name](point), dtype=dtype_of(name)), shape).reshape(-1)
         for name in names
     }
 

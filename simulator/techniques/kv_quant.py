@@ -7,9 +7,9 @@ from typing import ClassVar, final
 
 from simulator import budgets
 from simulator.attention import Attention
-from simulator.ops import Elementwise, Transfer
+from simulator.ops import AbstractOp, Elementwise, Transfer
 from simulator.overheads import reduces, rows
-from simulator.program import Extra, Layer, Program, edit
+from simulator.program import Extra, Layer, Program, edit, on_ops
 from simulator.quantity import Numeric, maximum, where
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
@@ -60,6 +60,11 @@ class KvQuant(AbstractTechnique):
         extras: list[Extra] = []
         late: list[Numeric] = []
 
+        def narrower(op: AbstractOp) -> AbstractOp:
+            return replace(op, k_bits=k_bits, v_bits=v_bits, residual=self.residual) if isinstance(op, Attention) else op
+
+        narrow = on_ops(narrower)
+
         def change(layer: Layer) -> Layer:
             if layer.cache is None or budgets.attention_of(layer) is None:
                 return layer
@@ -69,11 +74,7 @@ class KvQuant(AbstractTechnique):
             if not self.fused:
                 return changed
             late.append(self._arithmetic(program, context, changed))
-            narrow = tuple(
-                replace(item, k_bits=k_bits, v_bits=v_bits, residual=self.residual) if isinstance(item, Attention) else item
-                for item in layer.decode
-            )
-            return replace(changed, decode=narrow)
+            return replace(changed, decode=narrow(layer.decode))
 
         decoder = replace(program.decoder, layers=edit(program.decoder.layers, change))
         excess = Transfer("kv_quant unpack", "memory", sum(late, 0.0) * context.chip.bandwidth / 2.0)  # a copy reads and writes

@@ -77,7 +77,7 @@ class WeightQuant(AbstractTechnique):
                 if isinstance(op, Matmul | Experts) and op.name in LINEAR:
                     weights, count = matrices.get(op.name, (0.0, 0))
                     matrices[op.name] = (weights + op.parameters * layer.count, count + layer.count)
-        decoder = replace(decoder, layers=tuple(map_ops(layer, narrow) for layer in decoder.layers))
+        decoder = replace(decoder, layers=map_ops(decoder.layers, narrow))
         notes: tuple[str, ...] = ()
         extras = program.extras
         if executed != compute:
