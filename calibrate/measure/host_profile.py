@@ -69,7 +69,7 @@ def figure(row: Row, name: str) -> float:
 
 def count_tokens(rows: Sequence[Row]) -> list[Row]:
     """Rows of the tokeniser with nominal words replaced by the tokens that come out."""
-    host = importlib.import_module("calibrate.measure.host")
+    host = importlib.import_module("calibrate.measure.host_pipeline")
     encode = host.tokenizer().encode
     return [{**row, "tokens": str(len(encode(host.text(int(row["tokens"]), 99)).ids))} for row in rows]
 
@@ -147,7 +147,7 @@ def profile_text(rows: Sequence[Row], meta: Mapping[str, object], date: str) -> 
     device = dict(identity) if isinstance(identity, dict) else {}
     details = meta.get("details")
     cpu = dict(details).get("host_cpu", "?") if isinstance(details, dict) else "?"
-    fast = importlib.import_module("calibrate.measure.host").resampler()
+    fast = importlib.import_module("calibrate.measure.host_pipeline").resampler()
     reference = f"{cpu}, {device.get('threads', '?')} thread per worker, {date[:10]}, {versions()}"
     spread_of_workers = workers_cost(rows)
     head = [
