@@ -11,11 +11,10 @@ from typing import Any, final
 
 import streamlit as st
 
-from simulator.explorer.assign import assign, assigned, repeat
+from simulator.explorer.assign import assign, assigned, nothing, repeat, signed
 from simulator.explorer.forms import as_state, technique_form
 from simulator.explorer.links import go_to
-from simulator.explorer.looks import CUSTOM, LOOKS
-from simulator.explorer.upload import media_drop
+from simulator.explorer.workload_form import OWN, as_workload_state, workload_form
 from simulator.presets import names, presets
 from simulator.spec.deployment import engines
 from simulator.spec.load_hardware import hardware_names, load_hardware
@@ -48,7 +47,7 @@ def sidebar() -> Choice:
     with st.sidebar:
         model = st.selectbox("Model", model_names(), index=model_names().index(DEFAULT_MODEL), key="model", format_func=str, bind="query-params")
         hardware = st.selectbox("Hardware", hardware_names(), index=hardware_names().index(DEFAULT_HARDWARE), key="hw", bind="query-params")
-        workload = _workload()
+        workload = workload_form()
         uses = _techniques()
         machine = _machine()
         other = _variant_machine()
@@ -63,47 +62,6 @@ def sidebar() -> Choice:
         return Choice(None, None, str(error))
 
 
-def _workload() -> dict[str, Any]:
-    look = LOOKS[st.selectbox("Looks at", list(LOOKS), key="look", format_func=lambda name: LOOKS[name].title, bind="query-params")]
-    images, videos = list(look.images), list(look.videos)
-    with st.expander("Own sizes", expanded=look is LOOKS[CUSTOM], icon=":material/straighten:"):
-        own = _own_sizes()  # always there, so that sizes of a dropped file reach the address
-    if look is LOOKS[CUSTOM]:
-        images, videos = own
-    first, second, third = st.columns(3)
-    text = first.number_input("Text", 0, 1_000_000, 64, key="text", help="Prompt tokens besides the visual ones", bind="query-params")
-    output = second.number_input("Output", 1, 1_000_000, 256, key="out", help="Generated tokens", bind="query-params")
-    batch = third.number_input("Batch", 1, 4096, 1, key="batch", help="Equal requests at once", bind="query-params")
-    with st.expander("Use my own picture or video", icon=":material/upload:"):
-        media_drop()
-    return {
-        "images": [image.model_dump() if not isinstance(image, dict) else image for image in images],
-        "videos": [video.model_dump() if not isinstance(video, dict) else video for video in videos],
-        "text_tokens": text, "output_tokens": output, "batch": batch,
-    }  # fmt: skip
-
-
-def _own_sizes() -> tuple[list[Any], list[Any]]:
-    images: list[Any] = []
-    videos: list[Any] = []
-    first, second, third = st.columns(3)
-    count = first.number_input("Pictures", 0, 4096, 1, key="n", bind="query-params")
-    width = second.number_input("Width [px]", 1, 32768, 1024, key="w", bind="query-params")
-    height = third.number_input("Height [px]", 1, 32768, 768, key="h", bind="query-params")
-    codec = st.selectbox("Picture file", ("jpeg", "png", "webp", "raw", "other"), key="codec", bind="query-params")
-    if count:
-        images.append({"width": width, "height": height, "count": count, "format": codec})
-    first, second, third = st.columns(3)
-    clips = first.number_input("Videos", 0, 64, 0, key="vn", bind="query-params")
-    width = second.number_input("Width [px]", 1, 32768, 640, key="vw", bind="query-params")
-    height = third.number_input("Height [px]", 1, 32768, 360, key="vh", bind="query-params")
-    first, second = st.columns(2)
-    duration = first.number_input("Length [s]", 0.1, 1e6, 60.0, key="sec", bind="query-params")
-    fps = second.number_input("Rate [1/s]", 0.01, 1000.0, 30.0, key="fps", bind="query-params")
-    videos += [{"width": width, "height": height, "duration": duration, "fps": fps}] * int(clips)
-    return images, videos
-
-
 def title_of(kind: str) -> str:
     """A technique or preset as listed: its name and what it is."""
     named = presets()
@@ -113,10 +71,12 @@ def title_of(kind: str) -> str:
 
 
 def _techniques() -> list[TechniqueUse]:
+    nothing("with", "techniques")
     chosen = st.multiselect(
         "What if we add …", names(), default=DEFAULT_TECHNIQUES, key="with", format_func=str, placeholder="search techniques and papers",
         help="General techniques first, then methods named after their papers. Order does not matter.", bind="query-params",
     )  # fmt: skip
+    signed("with", "techniques")
     uses: list[TechniqueUse] = []
     for position, kind in enumerate(chosen):
         with st.expander(kind, expanded=position < 2, icon=":material/add_circle:"):
@@ -163,19 +123,13 @@ def show(scenario: Scenario, then: str = "") -> None:
     state["vtp"] = 0 if scenario.parallel.tp == now.get("tp", 1) else scenario.parallel.tp
     work = scenario.workload
     state |= {"text": work.text_tokens, "out": work.output_tokens, "batch": work.batch}
-    same = next((name for name, look in LOOKS.items() if name != CUSTOM and (look.images, look.videos) == (work.images, work.videos)), CUSTOM)
-    state["look"] = same
-    if same == CUSTOM:
-        state |= {"n": sum(image.count for image in work.images), "vn": len(work.videos)}
-        if work.images:
-            state |= {"w": work.images[0].width, "h": work.images[0].height, "codec": work.images[0].format}
-        if work.videos and work.videos[0].frames is None:
-            first = work.videos[0]
-            state |= {"vw": first.width, "vh": first.height, "sec": first.duration, "fps": first.fps}
+    state |= as_workload_state(work.images, work.videos)
     state["with"] = list(dict.fromkeys(use.kind for use in scenario.techniques))
+    defaults: dict[str, Any] = dict(OWN)
     for use in scenario.techniques:
         state |= as_state(use.kind, use.parameters)
-    assign(state)
+        defaults |= as_state(use.kind, {})
+    assign(state, defaults)
     go_to(then)
 
 

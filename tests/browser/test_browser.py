@@ -51,12 +51,7 @@ def test_add_fastv_and_reload_from_the_address(page, address):
     page.wait_for_url(re.compile("with=fastv"))
     settle(page)
     assert seconds(metric(page, "TTFT")) < before
-    shown, link = metrics(page), page.url
-    page.goto("about:blank")
-    page.goto(link)
-    page.get_by_test_id("stMetric").first.wait_for()
-    settle(page)
-    assert metrics(page) == shown and page.url == link
+    same_after_reload(page)
 
 
 def test_whole_state_survives_the_address(page, address):
@@ -74,6 +69,35 @@ def test_whole_state_survives_the_address(page, address):
     page.get_by_test_id("stMetric").first.wait_for()
     settle(page)
     assert metrics(page) == first
+
+
+def test_what_buttons_do_is_in_the_address(page, address):
+    """Parameters of a technique that was not shown, and a stack that is emptied."""
+    page.goto(f"{address}/?with=weight_quant&look=Minute+of+720p+video&hw=l40s&out=4")
+    page.get_by_test_id("stMetric").first.wait_for()
+    settle(page)
+    button = page.get_by_role("button", name=re.compile("^Add ")).first
+    kind = button.inner_text().removeprefix("Add ").strip()
+    button.click()
+    page.wait_for_url(re.compile(f"with={kind}"))
+    settle(page)
+    same_after_reload(page)
+    page.goto(f"{address}/?with=fastv&with=pyramiddrop&out=100")
+    page.get_by_role("button", name="Remove all techniques").click()
+    page.wait_for_url(re.compile("techniques=none"))
+    settle(page)
+    same_after_reload(page)
+    assert "with=" not in page.url and "out=100" in page.url
+
+
+def same_after_reload(page) -> None:
+    """The address alone gives the same numbers, and stays as it is."""
+    shown, link = metrics(page), page.url
+    page.goto("about:blank")
+    page.goto(link)
+    page.get_by_test_id("stMetric").first.wait_for()
+    settle(page)
+    assert metrics(page) == shown and page.url == link
 
 
 def test_sweep_axes_survive_the_address(page, address):
@@ -108,6 +132,7 @@ def test_load_a_pareto_point(page, address):
     page.get_by_text("What if:").first.wait_for()
     settle(page)
     assert (metric(page, "TTFT"), metric(page, "Peak memory")) == (ttft, memory)
+    same_after_reload(page)
 
 
 def test_upload_a_picture(page, address, tmp_path):
@@ -117,19 +142,14 @@ def test_upload_a_picture(page, address, tmp_path):
     page.get_by_test_id("stMetric").first.wait_for()
     settle(page)
     before = metric(page, "TTFT")
-    page.get_by_text("Use my own picture or video").click()
+    page.get_by_text("Drop a picture or a video").click()
     page.locator('input[type="file"]').first.set_input_files(str(file))
     page.wait_for_url(re.compile("w=500"))
     settle(page)
     assert metric(page, "TTFT") != before
     for part in ("w=500", "h=300", "codec=png", "look=Own+sizes"):
         assert part in page.url
-    shown, link = metrics(page), page.url
-    page.goto("about:blank")
-    page.goto(link)
-    page.get_by_test_id("stMetric").first.wait_for()
-    settle(page)
-    assert metrics(page) == shown
+    same_after_reload(page)
 
 
 def test_rubbish_upload_is_a_sentence(page, address, tmp_path):
@@ -138,7 +158,7 @@ def test_rubbish_upload_is_a_sentence(page, address, tmp_path):
     page.goto(address)
     page.get_by_test_id("stMetric").first.wait_for()
     settle(page)
-    page.get_by_text("Use my own picture or video").click()
+    page.get_by_text("Drop a picture or a video").click()
     page.locator('input[type="file"]').first.set_input_files(str(file))
     page.get_by_text("Try another file").wait_for()
 
