@@ -24,8 +24,8 @@ from simulator.build.vision import build_tower
 from simulator.efficiency import kernels_for
 from simulator.evaluate import evaluate
 from simulator.interop.hf_config import import_config
+from simulator.measure import floor_seconds
 from simulator.program import Grid, Layer, Program, StageName, VisualInput
-from simulator.request import floor_seconds
 from simulator.spec.deployment import Engine, Overhead, load_engine
 from simulator.spec.hardware import Chip
 from simulator.spec.model import Lvlm

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from simulator.assemble import Case
+from simulator.measure import measure
+from simulator.metrics import Metrics
 from simulator.quantity import Numeric, maximum, minimum
-from simulator.request import Metrics, measure
 
 
 @final

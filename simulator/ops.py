@@ -235,7 +235,7 @@ class Convolution(AbstractOp):
             "gemm" if self.groups == 1 else "depthwise",
             self.format,
             2.0 * pixels * self.channels_out * k,
-            self.channels_out * k * self.weight_bits / 8.0,
+            self.channels_out * k * self.weight_bits / 8.0 * minimum(pixels, 1.0),
             (inputs + pixels * self.channels_out) * self.activation_bits / 8.0,
             0.0,
             (pixels, self.channels_out, k, 1.0, self.weight_bits),

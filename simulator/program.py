@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from simulator.ops import AbstractOp, Shape
-from simulator.quantity import Numeric
+from simulator.quantity import Numeric, is_array, where
 
 StageName = Literal["preprocess", "encode", "project", "prefill", "decode"]
 STAGES: tuple[StageName, ...] = ("preprocess", "encode", "project", "prefill", "decode")
@@ -281,6 +281,23 @@ class Program:
     def visual(self) -> Numeric:
         """Visual tokens that enter LLM layer 0, per sequence."""
         return self.visual_input.tokens * self.visual_keep
+
+
+def ways(program: Program, share: Numeric = 1.0) -> list[tuple[Program, Numeric]]:
+    """Each way a request may go, branches of branches included, with how often a request goes it (a retry goes two)."""
+    found: list[tuple[Program, Numeric]] = [(program, share)]
+    for branch in program.branches:
+        stay: Numeric = 1.0 if branch.additional else 1.0 - branch.weight
+        found = [(way, often * stay) for way, often in found]
+        found += ways(branch.program, share * branch.weight)
+    return found
+
+
+def unless(off: Any, plain: Program, changed: Program) -> Program:
+    """`changed`, but where `off` holds in an array, `plain`: both are then evaluated and each scenario takes its own way."""
+    if not is_array(off) or not off.any():
+        return changed
+    return replace(changed, branches=(*changed.branches, Branch(where(off, 1.0, 0.0), plain, additional=False)))
 
 
 def split(layers: tuple[Layer, ...], at: int) -> tuple[Layer, ...]:

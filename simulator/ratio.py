@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import final
 
 from simulator.assemble import Case
+from simulator.metrics import Metrics
 from simulator.quantity import Numeric, exp, maximum, minimum, sqrt
-from simulator.request import Metrics
 
 
 @final

@@ -7,214 +7,22 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, final
 
 from simulator.assemble import Assembly, Case, assemble, case_of
-from simulator.evaluate import Run, evaluate
-from simulator.host import load_host
-from simulator.memory import Memory, memory
-from simulator.price import dollars, watts
-from simulator.program import STAGES, Program, StageName
-from simulator.quantity import Numeric, exp, maximum
+from simulator.measure import mean, measure
+from simulator.memory import Memory
+from simulator.metrics import Metrics, Stage
+from simulator.program import Program, ways
+from simulator.quantity import Numeric, exp
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
-from simulator.stage import TERMS, Total, half_widths
-from simulator.survey import closed_form
+from simulator.stage import TERMS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_BOUND = {"compute": "compute", "memory": "memory", "network": "network", "overhead": "overhead", "host": "host"}
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage of the whole batch. matmul_flops, bytes: totals over devices; bound: the term that takes the most time."""
-
-    seconds: Numeric
-    seconds_lower: Numeric
-    seconds_upper: Numeric
-    seconds_floor: Numeric
-    matmul_flops: Numeric
-    bytes: Numeric
-    intensity: Numeric
-    bound: str
-    steps: Numeric
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Metrics:
-    """What a case costs, in numbers or arrays. low, high per sum: 80 % half-widths in log."""
-
-    stages: dict[StageName, Stage]
-    terms: dict[StageName, dict[str, Numeric]]
-    ttft_s: Numeric
-    tpot_s: Numeric
-    latency_s: Numeric
-    bands: dict[str, tuple[Numeric, Numeric]]
-    uncertain: dict[str, dict[str, tuple[Numeric, Numeric]]]
-    overhead_s: Numeric
-    output_tokens_per_s: Numeric
-    memory: Memory
-    energy_j: Numeric
-    cost_usd: Numeric
-    sources: dict[str, float]
-
-
-def floor_seconds(total: Total, passes: Numeric, devices: Numeric) -> Numeric:
-    """max(FLOPs / peak, max(0, bytes - L2) / bandwidth) of a stage that runs `passes` times on `devices`."""
-    chip = total.machine.chip
-    moved = (total.weight_bytes + total.activation_bytes + total.kv_bytes) / devices
-    reused = chip.l2_bytes * maximum(passes, 1.0)
-    return maximum(total.compute_floor, maximum(moved - reused, 0.0) / chip.bandwidth)
-
-
-def measure(case: Case, assembly: Assembly | None = None) -> Metrics:
-    """All numbers of a case; arrays in, arrays out."""
-    program = (assembly or assemble(case)).program
-    host = load_host(case.processor) if case.preprocess else None
-    metrics = _measure_one(case, program, host)
-    for branch in program.branches:
-        other = _measure_one(case, branch.program, host)
-        metrics = _mixed(metrics, other, branch.weight, branch.additional)
-    return metrics
-
-
-def _measure_one(case: Case, program: Program, host: Any) -> Metrics:
-    run = evaluate(program, case.machine, host)
-    closed = case.engine.name == "survey"
-    if closed:
-        closed_form(run, case.chip)
-    stages: dict[StageName, Stage] = {}
-    terms: dict[StageName, dict[str, Numeric]] = {}
-    energy: Numeric = 0.0
-    for name in STAGES:
-        total = run.totals[name]
-        stages[name] = _stage(total, run.steps[name], run.devices[name], not closed)
-        terms[name] = total.terms
-        moved = stages[name].bytes / run.devices[name]
-        busy = run.devices[name]
-        energy = energy + total.seconds * busy * watts(case.chip, total.seconds, total.compute_floor, moved)
-    first = [run.totals[name] for name in STAGES if name != "decode"]
-    overhead = case.engine.request.seconds
-    ttft = stages["preprocess"].seconds + stages["encode"].seconds + stages["project"].seconds
-    ttft = ttft + stages["prefill"].seconds + overhead
-    steps = maximum(program.output - 1.0, 0.0)
-    tpot = stages["decode"].seconds / maximum(steps, 1.0)
-    latency = ttft + stages["decode"].seconds
-    request = (overhead, case.engine.request.spread)
-    batch = program.batch
-    devices = float(case.parallel.devices)
-    last = run.totals["decode"]
-    uncertain = {
-        "ttft_s": _uncertain(first, request),
-        "tpot_s": last.uncertain(),
-        "latency_s": _uncertain([*first, last], request),
-    }
-    return Metrics(
-        stages=stages,
-        terms=terms,
-        ttft_s=ttft,
-        tpot_s=tpot,
-        latency_s=latency,
-        bands={
-            "ttft_s": half_widths(uncertain["ttft_s"], ttft),
-            "tpot_s": half_widths(uncertain["tpot_s"], run.totals["decode"].seconds),
-            "latency_s": half_widths(uncertain["latency_s"], latency),
-        },
-        uncertain=uncertain,
-        overhead_s=overhead,
-        output_tokens_per_s=batch * (case.batch / batch) * maximum(program.output, 0.0) / latency,
-        memory=memory(run, case.chip, case.engine),
-        energy_j=energy / case.batch,
-        cost_usd=dollars(latency, case.price, devices) / case.batch,
-        sources=_sources(run),
-    )
-
-
-def _stage(total: Total, steps: Numeric, devices: Numeric, floored: bool) -> Stage:
-    floor = floor_seconds(total, steps, devices)
-    seconds = maximum(total.seconds, floor) if floored else total.seconds
-    low, high = total.band()
-    moved = total.weight_bytes + total.activation_bytes + total.kv_bytes
-    return Stage(
-        seconds=seconds,
-        seconds_lower=maximum(seconds * exp(-low), floor) if floored else seconds,
-        seconds_upper=seconds * exp(high),
-        seconds_floor=floor,
-        matmul_flops=total.flops,
-        bytes=moved,
-        intensity=total.flops / maximum(moved, 1e-30),
-        bound="",
-        steps=steps,
-    )
-
-
-def _uncertain(totals: list[Total], request: tuple[float, float]) -> dict[str, tuple[Numeric, Numeric]]:
-    """Fit -> (low, high) of a sum of stages and the request's own overhead."""
-    sums: dict[str, tuple[Numeric, Numeric]] = {"request": (request[0] * request[1], request[0] * request[1])}
-    for total in totals:
-        for fit, (low, high) in total.uncertain().items():
-            below, above = sums.get(fit, (0.0, 0.0))
-            sums[fit] = (below + low, above + high)
-    return sums
-
-
-def _sources(run: Run) -> dict[str, float]:
-    shares: dict[str, float] = {}
-    for total in run.totals.values():
-        for source, seconds in total.sources.items():
-            shares[source] = shares.get(source, 0.0) + float(_mean(seconds))
-    whole = sum(shares.values()) or 1.0
-    return {source: share / whole for source, share in shares.items()}
-
-
-def _mean(value: Numeric) -> float:
-    return float(value) if isinstance(value, float | int) else float(value.mean())
-
-
-def _mixed(main: Metrics, other: Metrics, weight: Numeric, additional: bool) -> Metrics:
-    """Expectation over a branch: `weight` of `other`, in place of the main way or on top of it."""
-    stay = 1.0 if additional else 1.0 - weight
-
-    def mix(a: Numeric, b: Numeric) -> Numeric:
-        return a * stay + b * weight
-
-    stages: dict[StageName, Stage] = {}
-    for name in STAGES:
-        a, b = main.stages[name], other.stages[name]
-        values = {item.name: mix(getattr(a, item.name), getattr(b, item.name)) for item in fields(Stage) if item.name != "bound"}
-        values["intensity"] = values["matmul_flops"] / maximum(values["bytes"], 1e-30)
-        if name == "decode" and additional:  # the low-resolution answer is not read out to the end
-            values = {item.name: getattr(b, item.name) * weight + getattr(a, item.name) * (1.0 - weight)
-                      for item in fields(Stage) if item.name != "bound"}  # fmt: skip
-        stages[name] = Stage(bound="", **values)
-    decoding = stages["decode"].seconds
-    ttft = mix(main.ttft_s, other.ttft_s)
-    latency = ttft + decoding
-    bands = {key: (maximum(main.bands[key][0], other.bands[key][0]), maximum(main.bands[key][1], other.bands[key][1]))
-             for key in main.bands}  # fmt: skip
-    widest = {item.name: maximum(getattr(main.memory, item.name), getattr(other.memory, item.name)) for item in fields(Memory)}
-    widest["max_batch"] = -maximum(-main.memory.max_batch, -other.memory.max_batch)
-    widest["fits"] = main.memory.fits * other.memory.fits
-    return replace(
-        main,
-        stages=stages,
-        terms={name: {term: mix(main.terms[name][term], other.terms[name][term]) for term in TERMS} for name in STAGES},
-        overhead_s=mix(main.overhead_s, other.overhead_s),
-        ttft_s=ttft,
-        tpot_s=main.tpot_s * (1.0 - weight) + other.tpot_s * weight,
-        latency_s=latency,
-        bands=bands,
-        output_tokens_per_s=main.output_tokens_per_s * main.latency_s / latency,
-        memory=Memory(**widest),
-        energy_j=mix(main.energy_j, other.energy_j),
-        cost_usd=mix(main.cost_usd, other.cost_usd),
-    )
-
 
 def bound_of(terms: Mapping[str, Numeric]) -> str:
     """The term with the most seconds."""
-    return max(_BOUND, key=lambda name: _mean(terms[name]))
+    return max(TERMS, key=lambda name: mean(terms[name]))
 
 
 @final
@@ -336,10 +144,10 @@ def _evidence(found: Any) -> tuple[Any, tuple[str, ...]]:
 
 def _check_context(case: Case, program: Program) -> None:
     limit = program.decoder.max_context
-    total = program.visual_input.tokens * program.visual_keep + program.text + program.output
-    if limit and float(total) > limit:
+    total = max(float(way.visual + way.text + way.output) for way, share in ways(program) if share > 0.0)
+    if limit and total > limit:
         raise SpecError(
-            f"workload: {float(total):.0f} tokens exceed the {limit:.0f} of {case.model.name}; "
+            f"workload: {total:.0f} tokens exceed the {limit:.0f} of {case.model.name}; "
             "use fewer or smaller pictures, less text or output"
         )
 

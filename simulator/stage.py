@@ -144,11 +144,11 @@ def half_widths(parts: dict[str, tuple[Numeric, Numeric]], seconds: Numeric) -> 
 
 
 def _size(work: Work) -> Numeric:
-    """Zero where the kernel has nothing to do: no rows, no columns, no message."""
+    """Zero where the kernel has nothing to do: no rows, no columns, no copies, no message."""
     dims = work.dims
     if work.kernel in _ATTENTION:
         return dims[0] * dims[4]
-    return dims[0] * dims[1] * dims[2] if work.kernel == "gemm" else dims[0]
+    return dims[0] * dims[1] * dims[2] * dims[3] if work.kernel == "gemm" else dims[0]
 
 
 def _only(taken: Time, runs: Any) -> Time:
@@ -350,9 +350,15 @@ def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
 def _attended(op: Attention, work: Work, engine: Engine, kernel: str) -> tuple[Work, ...]:
     if kernel == "materialised" or op.materialised:
         return _materialised(op, work, engine)
-    if engine.repeats_kv and op.heads != op.kv_heads:
+    if engine.repeats_kv and _grouped(op):
         return _repeated(op, work)
     return (work,)
+
+
+def _grouped(op: Attention) -> bool:
+    """Whether query heads share keys and values, in any scenario."""
+    differ: Any = op.heads != op.kv_heads
+    return bool(differ.any()) if is_array(differ) else bool(differ)
 
 
 def _pass(name: str, kind: str, moved: Numeric, transient: Numeric = 0.0) -> Work:
@@ -361,13 +367,13 @@ def _pass(name: str, kind: str, moved: Numeric, transient: Numeric = 0.0) -> Wor
 
 def _repeated(op: Attention, work: Work) -> tuple[Work, ...]:
     """K and V copied out to every query head, then attention over the copies."""
-    batch, heads, _, head_dim, rows, context = work.dims
-    copies = batch * heads * context * (op.head_dim + op.value_dim) * 2.0
+    batch, heads, kv_heads, head_dim, rows, context = work.dims
+    copies, on = batch * heads * context * (op.head_dim + op.value_dim) * 2.0, op.heads != op.kv_heads
     attention = Work(
-        work.name, work.kernel, work.format, work.flops, 0.0, work.activation_bytes, copies,
-        (batch, heads, heads, head_dim, rows, context),
+        work.name, work.kernel, work.format, work.flops, 0.0, work.activation_bytes, where(on, copies, work.kv_bytes),
+        (batch, heads, where(on, heads, kv_heads), head_dim, rows, context),
     )  # fmt: skip
-    return _pass("repeat_kv", "gather", work.kv_bytes + copies), attention
+    return _pass("repeat_kv", "gather", where(on, work.kv_bytes + copies, 0.0)), attention
 
 
 def _materialised(op: Attention, work: Work, engine: Engine) -> tuple[Work, ...]:
@@ -377,9 +383,9 @@ def _materialised(op: Attention, work: Work, engine: Engine) -> tuple[Work, ...]
     out: list[Work] = []
     keys = batch * kv_heads * context * op.head_dim * 2.0
     values = batch * kv_heads * context * op.value_dim * 2.0
-    if engine.repeats_kv and op.heads != op.kv_heads:
+    if engine.repeats_kv and _grouped(op):
         group = op.heads / op.kv_heads
-        out.append(_pass("repeat_kv", "gather", (keys + values) * (1.0 + group)))
+        out.append(_pass("repeat_kv", "gather", where(group != 1.0, (keys + values) * (1.0 + group), 0.0)))
         keys, values = keys * group, values * group
     query = batch * heads * rows * 2.0
     per_head = batch * heads

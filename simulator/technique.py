@@ -237,9 +237,16 @@ def compose(
     uses: list[tuple[str, AbstractTechnique, Numeric]] = []
     for name, technique in ordered:
         uses.append((name, technique, technique.kept(program)))
-        branches = tuple(replace(item, program=technique.apply(item.program, context)) for item in program.branches)
-        program = technique.apply(replace(program, branches=branches) if branches else program, context)
+        program = _applied(technique, program, context)
     return program, uses
+
+
+def _applied(technique: AbstractTechnique, program: Program, context: Context) -> Program:
+    """The technique on every way the request may go, branches of branches first."""
+    if program.branches:
+        branches = tuple(replace(item, program=_applied(technique, item.program, context)) for item in program.branches)
+        program = replace(program, branches=branches)
+    return technique.apply(program, context)
 
 
 def _place(item: tuple[str, AbstractTechnique]) -> tuple[int, float, str]:

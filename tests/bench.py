@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator import Image, Scenario, Workload, estimate, load_model
 from simulator.assemble import Case, case_of
-from simulator.request import measure
+from simulator.measure import measure
 from simulator.search import Space, nondominated, sweep
 from simulator.spec.scenario import TechniqueUse
 from simulator.spec.workload import Picture

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from simulator import Image, Scenario, Workload, estimate, load_hardware
 from simulator.assemble import case_of, scale_chip
+from simulator.measure import measure
 from simulator.program import STAGES
 from simulator.ratio import ratio
-from simulator.request import measure
 from simulator.spec.scenario import TechniqueUse
 
 MODELS = ("qwen2.5-vl-7b", "llava-1.5-7b", "internvl3-8b", "gemma-3-12b", "llama-3.2-11b-vision", "qwen3-vl-30b-a3b")

@@ -7,7 +7,7 @@ import pandas as pd
 from simulator.assemble import assemble, case_of
 from simulator.evaluate import evaluate
 from simulator.host import Host, load_host
-from simulator.program import STAGES, Program
+from simulator.program import STAGES, Program, ways
 from simulator.request import Estimate
 from simulator.spec.scenario import Scenario
 from simulator.stage import Machine
@@ -24,11 +24,8 @@ def operators(scenario: Scenario) -> pd.DataFrame:
     program = assemble(case).program
     host = load_host(case.processor) if case.preprocess and program.visual_input.files is not None else None
     merged: dict[tuple[str, str, str], dict[str, float | str]] = {}
-    stay = 1.0
-    for branch in program.branches:
-        stay -= 0.0 if branch.additional else float(branch.weight)
-        _collect(branch.program, case.machine, host, float(branch.weight), merged)
-    _collect(program, case.machine, host, stay, merged)
+    for way, share in ways(program):
+        _collect(way, case.machine, host, float(share), merged)
     rows: list[dict[str, float | str]] = []
     for row in merged.values():
         bound = max(_TERMS, key=lambda term: float(row[term]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 from simulator.assemble import Case, assemble, case_of
-from simulator.request import measure
+from simulator.measure import measure
 from simulator.search.expression import parse
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError

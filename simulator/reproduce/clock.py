@@ -14,6 +14,7 @@ from simulator.build.language import build_decoder
 from simulator.build.vision import build_tower
 from simulator.evaluate import Run, evaluate
 from simulator.host import load_host
+from simulator.measure import floor_seconds
 from simulator.memory import Memory, memory
 from simulator.presets import resolve
 from simulator.program import Grid, Program, StageName, VisualInput
@@ -21,7 +22,6 @@ from simulator.quantity import Numeric
 from simulator.reproduce.prior import drafting_factor, draws, host_factor
 from simulator.reproduce.question import NotComparableError, Question
 from simulator.reproduce.stand_ins import model_named
-from simulator.request import floor_seconds
 from simulator.spec.deployment import Engine, Parallelism, load_engine
 from simulator.spec.load_hardware import load_hardware
 from simulator.spec.model import Lvlm

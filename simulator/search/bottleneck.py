@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from simulator.metrics import Metrics
 from simulator.program import STAGES, StageName
-from simulator.request import Metrics
 from simulator.search.line import Knob, knob, plain
 from simulator.search.synergy import metrics_of, seconds_of, uses_of
 from simulator.spec.scenario import Scenario, TechniqueUse

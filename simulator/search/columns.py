@@ -9,9 +9,9 @@ from typing import Any, final
 import numpy as np
 
 from simulator.assemble import Assembly, Case
-from simulator.program import STAGES
+from simulator.metrics import Metrics
+from simulator.program import STAGES, ways
 from simulator.quantity import Numeric, exp, where
-from simulator.request import Metrics
 from simulator.spec.source import SpecError
 from simulator.spec.validated import nearest
 
@@ -47,10 +47,10 @@ def _stage(stage: Any) -> Callable[[Point], Numeric]:
 
 
 def _within_context(point: Point) -> Numeric:
-    program = point.assembly.program
-    limit = program.decoder.max_context
-    tokens = program.visual_input.tokens * program.visual_keep + program.text + program.output
-    return where(tokens <= limit, 1.0, 0.0) if limit else 1.0
+    limit, within = point.assembly.program.decoder.max_context, 1.0
+    for way, share in ways(point.assembly.program) if limit else ():
+        within = where((share > 0.0) & (way.visual + way.text + way.output > limit), 0.0, within)
+    return within
 
 
 def fidelity_of(point: Point) -> tuple[Numeric, Numeric, Numeric]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.assemble import assemble
-from simulator.request import measure
+from simulator.measure import measure
 from simulator.search import columns
 from simulator.search.axes import Axis
 from simulator.search.expression import parse

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from simulator.assemble import assemble
-from simulator.request import measure
+from simulator.measure import measure
 from simulator.search import columns
 from simulator.search.axes import REAL, WHOLE, make_axis
 from simulator.search.pick import base_value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.assemble import assemble
-from simulator.request import measure
+from simulator.measure import measure
 from simulator.search import columns
 from simulator.search.axes import Axis
 from simulator.search.grid import Part, Run, column_type, frame_of

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from simulator.assemble import assemble, case_of
+from simulator.measure import measure
+from simulator.metrics import Metrics
 from simulator.program import STAGES
-from simulator.request import Metrics, bound_of, measure
+from simulator.request import bound_of
 from simulator.search.axes import label, mix_text
 from simulator.spec.scenario import Scenario, TechniqueUse, parse_technique
 from simulator.spec.source import SpecError

@@ -11,8 +11,9 @@ from typing import ClassVar, final
 
 from simulator import companions
 from simulator.ops import AbstractOp, Matmul
+from simulator.overheads import occurs
 from simulator.program import Grid, Layer, Program
-from simulator.quantity import Numeric, is_array, minimum, sqrt
+from simulator.quantity import Numeric, minimum, sqrt, where
 from simulator.reduction import main_tower
 from simulator.spec.source import SpecError
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
@@ -56,10 +57,14 @@ class EncoderSwap(AbstractTechnique):
     def _grids(self, program: Program) -> tuple[Grid, ...]:
         """What the hierarchical encoder sees: squares of `size`, or the crops there are, at `factor` pixels per token side."""
         factor, seen = float(self.factor), program.visual_input
-        if not is_array(self.size) and self.size == 0.0:
-            return tuple(_coarser(grid, grid.pixels, factor) for grid in seen.grids)
-        pixels = self.size * self.size
-        return (_coarser(Grid(seen.images, 1.0, 1.0, 0.0, pixels), pixels, factor),)
+        on = where(self.size > 0.0, 1.0, 0.0)
+        grids: list[Grid] = []
+        if occurs(1.0 - on):
+            grids += [_coarser(replace(grid, crops=grid.crops * (1.0 - on)), grid.pixels, factor) for grid in seen.grids]
+        if occurs(on):
+            pixels = where(self.size > 0.0, self.size, factor) ** 2
+            grids.append(_coarser(Grid(seen.images * on, 1.0, 1.0, 0.0, pixels), pixels, factor))
+        return tuple(grids)
 
     def apply(self, program: Program, context: Context) -> Program:
         tower = main_tower(program)

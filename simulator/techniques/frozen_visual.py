@@ -11,8 +11,8 @@ from typing import ClassVar, final
 
 from simulator import overheads as cost
 from simulator import reduction
-from simulator.program import Program, edit
-from simulator.quantity import Numeric, is_array
+from simulator.program import Program, edit, unless
+from simulator.quantity import Numeric
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 
@@ -49,6 +49,8 @@ class FrozenVisual(AbstractTechnique):
             for index in set(self.layers):
                 at = cost.layer_index("frozen_visual.layers", index, layers[-1].stop)
                 layers = edit(layers, lambda layer: reduction.bypass(program, layer, 1.0), at, at + 1)
-        elif is_array(self.ratio) or self.ratio > 0.0:  # with nothing frozen the projections stay fused
-            layers = edit(layers, lambda layer: reduction.bypass(program, layer, self.ratio))
-        return replace(program, decoder=replace(program.decoder, layers=layers))
+            return replace(program, decoder=replace(program.decoder, layers=layers))
+        if not cost.occurs(self.ratio):  # with nothing frozen the projections stay fused
+            return program
+        layers = edit(layers, lambda layer: reduction.bypass(program, layer, self.ratio))
+        return unless(self.ratio <= 0.0, program, replace(program, decoder=replace(program.decoder, layers=layers)))

@@ -42,9 +42,9 @@ class OutputLength(AbstractTechnique):
 
     def apply(self, program: Program, context: Context) -> Program:
         stated = replace(program, output=program.output + self.probe_tokens)
-        other = replace(program, output=program.output * self.ratio + self.probe_tokens, branches=())
+        other = replace(program, output=program.output * self.ratio + self.probe_tokens)
         if np.all(np.asarray(self.probability) == 1.0):
-            return replace(other, branches=program.branches)
+            return other
         branch = Branch(self.probability, other, additional=False)
         return replace(stated, branches=(*program.branches, branch))
 

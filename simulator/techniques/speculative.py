@@ -9,7 +9,7 @@ from simulator.acceptance import expected_accepted, relaxed
 from simulator.attention import Attention
 from simulator.ops import Matmul, Shape, Tokens
 from simulator.overheads import occurs
-from simulator.program import DecodePlan, Decoder, Draft, Extra, Layer, Program, edit, split, total_layers
+from simulator.program import DecodePlan, Decoder, Draft, Extra, Layer, Program, edit, split, total_layers, unless
 from simulator.quantity import Numeric, ceil, maximum, where
 from simulator.spec.source import SpecError
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
@@ -56,6 +56,9 @@ class Speculative(AbstractTechnique):
     def apply(self, program: Program, context: Context) -> Program:
         if not occurs(self.gamma):
             return program
+        return unless(self.gamma <= 0.0, program, self._applied(program, context))
+
+    def _applied(self, program: Program, context: Context) -> Program:
         plan, draft = self._drafted(program, context)
         notes = (f"speculative: the unnamed drafter is taken to have 1/{UNNAMED['separate']} of the target's layers",)
         notes = notes if self.drafter == "separate" else ()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from simulator.build.pixels import native, tiles
 from simulator.build.pixels.clips import sampled as sampled
 from simulator.build.pixels.clips import view_of_clip
-from simulator.build.pixels.view import View, nearest
+from simulator.build.pixels.view import View, nearest, some
 from simulator.program import Grid, VisualInput
-from simulator.quantity import Numeric, is_array, maximum, where
+from simulator.quantity import Numeric, maximum, where
 from simulator.spec.preprocessing import (
     CandidateTiles,
     CanvasTiles,
@@ -107,16 +108,20 @@ def _times(grid: Grid, count: Numeric) -> Grid:
 
 
 def _merged(grids: Iterable[Grid]) -> tuple[Grid, ...]:
-    """Equal crops put together; grids that are empty for certain left out."""
-    out: dict[object, Grid] = {}
-    for index, grid in enumerate(grids):
-        plain = not is_array(grid.crops, grid.height, grid.width, grid.tokens, grid.pixels)
-        if plain and grid.crops == 0.0:
-            continue
-        key: object = (grid.height, grid.width, grid.tokens, grid.pixels) if plain else index
-        known = out.get(key)
-        out[key] = grid if known is None else Grid(known.crops + grid.crops, *_shape(known))
-    return tuple(out.values())
+    """Equal crops put together, in an array wherever they are equal; grids that are empty throughout left out."""
+    out: list[Grid] = []
+    for grid in grids:
+        crops = grid.crops
+        for index, known in enumerate(out):
+            same: Any = True
+            for mine, its in zip(_shape(grid), _shape(known), strict=True):
+                same = same & (mine == its)
+            if some(same):
+                out[index] = Grid(known.crops + where(same, crops, 0.0), *_shape(known))
+                crops = where(same, 0.0, crops)
+        if some(crops != 0.0):
+            out.append(Grid(crops, *_shape(grid)))
+    return tuple(out)
 
 
 def _shape(grid: Grid) -> tuple[Numeric, Numeric, Numeric, Numeric]:
