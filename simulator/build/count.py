@@ -25,7 +25,7 @@ def _parameters(model: Lvlm) -> tuple[tuple[str, int], ...]:
     language = _owned(decoder.layers) + decoder.other_parameters
     for op in decoder.head.prefill:
         if isinstance(op, Matmul) and op.name == "lm_head":
-            lm_head = 0.0 if op.shared else float(op.parameters)
+            lm_head = float(op.n if op.bias else 0.0) if op.shared else float(op.parameters)
         else:
             language += float(op.parameters)
     total = vision + projector + language + embedding + lm_head

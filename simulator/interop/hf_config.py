@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from simulator.interop.hf import projector as bridge
 from simulator.interop.hf.fields import TRANSFORMERS, Fields
 from simulator.interop.hf.other import OTHERS
-from simulator.interop.hf.text import FAMILIES, language
+from simulator.interop.hf.families import FAMILIES
+from simulator.interop.hf.text import language
 from simulator.interop.hf.translate import translated
 from simulator.interop.hf.vision import TOWERS, vision
 from simulator.interop.processor_defaults import preprocessing_for
@@ -61,6 +62,7 @@ WRAPPERS: dict[str, Wrapper] = {
         excluded=("audio encoder and its projections", "LoRA adapters"),
     ),
 }
+TEXTS = (*FAMILIES, *OTHERS)
 # Types that nested parts carry in published files, and the class that reads them.
 ALIASES = {
     "qwen2_vl": "qwen2_vl_vision",
@@ -88,8 +90,7 @@ def supported() -> tuple[str, ...]:
             {
                 "internvl_chat",
                 *WRAPPERS,
-                *OTHERS,
-                *(name for name in FAMILIES if not name.endswith(("_text", "_text_model"))),
+                *(name for name in TEXTS if not name.endswith(("_text", "_text_model"))),
             }
         )
     )
@@ -124,18 +125,20 @@ def _parts(top: Fields, processor: dict[str, Any] | None) -> dict[str, Any]:
     type = top.type
     if type in WRAPPERS and (top.has("vision_config") or not _is_text(type)):
         return _with_vision(top, WRAPPERS[type], processor)
-    if type in FAMILIES:
-        return {"language": language(top, top.flag("tie_word_embeddings", False))}
-    if type not in OTHERS:
-        close = nearest(type, supported())
-        raise SpecError(
-            f"model_type: {type!r} is not known; {'nearest' if close else 'known'}: {', '.join(close or supported())}"
-        )
-    return {"language": OTHERS[type](top)}
+    if type in TEXTS:
+        return {"language": _decoder(top, top.flag("tie_word_embeddings", False), "none")}
+    close = nearest(type, supported())
+    raise SpecError(
+        f"model_type: {type!r} is not known; {'nearest' if close else 'known'}: {', '.join(close or supported())}"
+    )
+
+
+def _decoder(text: Fields, tied: bool, bidirectional: Literal["none", "images", "prompt"]) -> LanguageModel:
+    return OTHERS[text.type](text, tied) if text.type in OTHERS else language(text, tied, bidirectional)
 
 
 def _is_text(type: str) -> bool:
-    return type in FAMILIES and type != "phi4_multimodal"
+    return type in TEXTS and type != "phi4_multimodal"
 
 
 def _called(config: dict[str, Any], name: str | None, type: str) -> str:
@@ -151,7 +154,7 @@ def _called(config: dict[str, Any], name: str | None, type: str) -> str:
 def _with_vision(top: Fields, wrapper: Wrapper, processor: dict[str, Any] | None) -> dict[str, Any]:
     eyes = _part(top, "vision_config", wrapper.vision, tuple(TOWERS))
     text = _text(top, wrapper)
-    decoder = language(text, _tied(top, text, wrapper), wrapper.bidirectional)
+    decoder = _decoder(text, _tied(top, text, wrapper), wrapper.bidirectional)
     tower = vision(eyes)
     projector = wrapper.project(top, eyes, text)
     _meets(projector, decoder)
@@ -198,12 +201,12 @@ def _text(top: Fields, wrapper: Wrapper) -> Fields:
     """The text part: nested, or (older files, Phi-4) at the top level."""
     for field in ("text_config", "llm_config"):
         if top.has(field):
-            return _part(top, field, wrapper.text, tuple(FAMILIES))
+            return _part(top, field, wrapper.text, TEXTS)
     if top.has("hidden_size") and top.has("num_hidden_layers"):
         return Fields(top.data, "", wrapper.text, top.assumed)
     if wrapper.text == "phi4_multimodal":
         return top
-    return _part(top, "text_config", wrapper.text, tuple(FAMILIES))
+    return _part(top, "text_config", wrapper.text, TEXTS)
 
 
 def _tied(top: Fields, text: Fields, wrapper: Wrapper) -> bool:

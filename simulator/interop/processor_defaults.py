@@ -76,6 +76,15 @@ class _Given:
             value = next((sides[key] for key in keys if sides.get(key)), None)
         return self._whole(field, value, default)
 
+    def tile(self, default: int, *keys: str, field: str = "size") -> int:
+        """Side of what the encoder sees: as `size`; where the preprocessor does not say, the encoder's own `image_size`."""
+        own = self.vision.get("image_size")
+        if isinstance(own, list | tuple):
+            own = max(cast(Sequence[Any], own), default=None)
+        if own is None:
+            return self.size(default, *keys, field=field)
+        return self.size(self._whole("vision_config.image_size", own, default), *keys, field=field)
+
     def number(self, name: str, default: int) -> int:
         """A setting of the preprocessor."""
         value: Any = self.processor.get(name)
@@ -112,14 +121,14 @@ class _Given:
 def _llava(given: _Given) -> Preprocessing:
     if given.vision.get("model_type") == "pixtral":
         return _pixtral(given)
-    size, patch = given.size(336, "height", "shortest_edge", field="crop_size"), given.encoder("patch_size", 14)
+    size, patch = given.tile(336, "height", "shortest_edge", field="crop_size"), given.encoder("patch_size", 14)
     return Fixed(size=size, patch=patch, tokens=(size // patch) ** 2, center_crop=True)
 
 
 def _pixtral(given: _Given) -> Preprocessing:
     merge = int(given.config.get("spatial_merge_size") or 1)
     return LongestEdge(
-        longest_edge=given.size(1024, "longest_edge"), patch=given.encoder("patch_size", 16), merge=merge
+        longest_edge=given.tile(1024, "longest_edge"), patch=given.encoder("patch_size", 16), merge=merge
     )
 
 
@@ -134,12 +143,12 @@ def _pinpoints(given: _Given) -> tuple[tuple[int, int], ...]:
 
 
 def _llava_next(given: _Given) -> Preprocessing:
-    tile, patch = given.size(336, "height", "shortest_edge", field="crop_size"), given.encoder("patch_size", 14)
+    tile, patch = given.tile(336, "height", "shortest_edge", field="crop_size"), given.encoder("patch_size", 14)
     return GridPinpoints(tile=tile, patch=patch, side=tile // patch, pinpoints=_pinpoints(given))
 
 
 def _llava_onevision(given: _Given) -> Preprocessing:
-    tile, patch = given.size(384, "height", "shortest_edge"), given.encoder("patch_size", 14)
+    tile, patch = given.tile(384, "height", "shortest_edge"), given.encoder("patch_size", 14)
     side = tile // patch
     aspect = str(given.config.get("vision_aspect_ratio") or "anyres_max_9")
     pooled = -(-side // 2)
@@ -155,7 +164,7 @@ def _llava_onevision(given: _Given) -> Preprocessing:
 
 
 def _internvl(given: _Given) -> Preprocessing:
-    tile, patch = given.size(448, "height"), given.encoder("patch_size", 14)
+    tile, patch = given.tile(448, "height"), given.encoder("patch_size", 14)
     side = int(tile // patch * given.top("downsample_ratio", 0.5))
     cut = given.processor.get("crop_to_patches", True)
     return DynamicTiles(
@@ -169,7 +178,7 @@ def _internvl(given: _Given) -> Preprocessing:
 
 
 def _idefics3(given: _Given) -> Preprocessing:
-    tile, patch = given.size(364, "longest_edge", field="max_image_size"), given.encoder("patch_size", 14)
+    tile, patch = given.tile(364, "longest_edge", field="max_image_size"), given.encoder("patch_size", 14)
     side = tile // patch // int(given.top("scale_factor", 2))
     return LongestEdgeSplit(
         longest_edge=given.size(4 * tile, "longest_edge"),
@@ -186,13 +195,13 @@ def _smolvlm(given: _Given) -> Preprocessing:
 
 
 def _mllama(given: _Given) -> Preprocessing:
-    tile, patch = given.size(560, "height"), given.encoder("patch_size", 14)
+    tile, patch = given.tile(560, "height"), given.encoder("patch_size", 14)
     tiles = given.number("max_image_tiles", 4)
     return CanvasTiles(tile=tile, patch=patch, tokens=(tile // patch) ** 2 + 1, max_tiles=tiles, pad_to_max=True)
 
 
 def _llama4(given: _Given) -> Preprocessing:
-    tile, patch = given.size(336, "height"), given.encoder("patch_size", 14)
+    tile, patch = given.tile(336, "height"), given.encoder("patch_size", 14)
     ratio = float(given.vision.get("pixel_shuffle_ratio") or 0.5)
     return CanvasTiles(
         tile=tile,
@@ -205,7 +214,7 @@ def _llama4(given: _Given) -> Preprocessing:
 
 
 def _phi4(given: _Given) -> Preprocessing:
-    tile, patch = given.size(448, "height"), given.encoder("patch_size", 14)
+    tile, patch = given.tile(448, "height"), given.encoder("patch_size", 14)
     return DynamicHd(tile=tile, patch=patch, side=tile // patch // 2, max_tiles=given.number("dynamic_hd", 36))
 
 
@@ -250,7 +259,7 @@ def _glm4v(given: _Given) -> Preprocessing:
 
 
 def _gemma3(given: _Given) -> Preprocessing:
-    size, patch = given.size(896, "height"), given.encoder("patch_size", 14)
+    size, patch = given.tile(896, "height"), given.encoder("patch_size", 14)
     read = given.processor.get
     return PanAndScan(
         size=size,
@@ -264,12 +273,12 @@ def _gemma3(given: _Given) -> Preprocessing:
 
 
 def _paligemma(given: _Given) -> Preprocessing:
-    size, patch = given.size(224, "height"), given.encoder("patch_size", 14)
+    size, patch = given.tile(224, "height"), given.encoder("patch_size", 14)
     return Fixed(size=size, patch=patch, tokens=(size // patch) ** 2)
 
 
 def _queries(given: _Given) -> Preprocessing:
-    size, patch = given.size(224, "height", "shortest_edge"), given.encoder("patch_size", 14)
+    size, patch = given.tile(224, "height", "shortest_edge"), given.encoder("patch_size", 14)
     return Fixed(size=size, patch=patch, tokens=int(given.top("num_query_tokens", 32)))
 
 

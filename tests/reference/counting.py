@@ -207,6 +207,12 @@ def _kimi(model: Any, config: dict[str, Any], crops: int, height: int, width: in
     return run
 
 
+def _patch(tower: Any) -> int:
+    """Side of a patch [pixel]."""
+    size = tower.config.patch_size
+    return int(size[0] if isinstance(size, list | tuple) else size)
+
+
 def _llava(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
     """CLIP or SigLIP, the tower as a whole; the projector sees the patches without class token."""
     tower, projector = model.model.vision_tower, model.model.multi_modal_projector
@@ -227,7 +233,13 @@ def _pixtral(model: Any, config: dict[str, Any], crops: int, height: int, width:
         x = tower.patch_conv(meta(crops, 3, height * patch, width * patch)).flatten(2).transpose(1, 2)
         rope = (meta(height * width, x.shape[-1] // heads), meta(height * width, x.shape[-1] // heads))
         x = tower.transformer(tower.ln_pre(x), attention_mask=None, position_embeddings=rope, return_dict=True)
-        model.model.multi_modal_projector(x.last_hidden_state)
+        projector = model.model.multi_modal_projector
+        if hasattr(projector, "patch_merger"):  # its merging wants the picture's size: enter behind the unfolding
+            merge = model.config.spatial_merge_size
+            x = projector.patch_merger.merging_layer(meta(crops * height * width // merge**2, x.last_hidden_state.shape[-1] * merge**2))
+            projector.linear_2(projector.act(projector.linear_1(x)))
+        else:
+            projector(x.last_hidden_state)
 
     return run
 
@@ -244,11 +256,12 @@ def _idefics(model: Any, config: dict[str, Any], crops: int, height: int, width:
 
 
 def _internvl(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
-    tower = model.model.vision_tower
+    tower, merge = model.model.vision_tower, round(1 / model.config.downsample_ratio)
+    patch = _patch(tower)
 
     def run() -> None:
-        x = tower(meta(crops, 3, height * 14, width * 14)).last_hidden_state[:, 1:]
-        model.model.multi_modal_projector(meta(crops, height * width // 4, x.shape[-1] * 4))
+        x = tower(meta(crops, 3, height * patch, width * patch)).last_hidden_state[:, 1:]
+        model.model.multi_modal_projector(meta(crops, height * width // merge**2, x.shape[-1] * merge**2))
 
     return run
 
@@ -266,7 +279,8 @@ def _phi4(model: Any, config: dict[str, Any], crops: int, height: int, width: in
 
 def _llama4(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
     def run() -> None:
-        states = model.vision_model(meta(crops, 3, height * 14, width * 14)).last_hidden_state
+        patch = _patch(model.vision_model)
+        states = model.vision_model(meta(crops, 3, height * patch, width * patch)).last_hidden_state
         model.multi_modal_projector(states.view(-1, states.shape[-1]))
 
     return run
@@ -279,7 +293,8 @@ def _mllama(model: Any, config: dict[str, Any], crops: int, height: int, width: 
     def run() -> None:
         ids = torch.ones(pictures, 1, dtype=torch.long, device="meta")
         mask = torch.ones(pictures, 1, 4, dtype=torch.long, device="meta")
-        pixels = meta(pictures, 1, 4, 3, height * 14, width * 14)
+        patch = _patch(model.model.vision_model)
+        pixels = meta(pictures, 1, 4, 3, height * patch, width * patch)
         states = model.model.vision_model(pixel_values=pixels, aspect_ratio_ids=ids, aspect_ratio_mask=mask)
         model.model.multi_modal_projector(states.last_hidden_state)
 
@@ -396,7 +411,7 @@ def _pairs(module: Any, config: Any, entry: dict[str, Any], visual: int, text: i
         "sliding_attention": getattr(config, "sliding_window", None),
         "chunked_attention": getattr(config, "attention_chunk_size", None),
     }.get(kind)
-    if kind == "full_attention" and getattr(module, "sliding_window", None):
+    if not getattr(config, "layer_types", None) and getattr(module, "sliding_window", None):
         kind, window = "sliding_attention", module.sliding_window
     block = entry["family"] if entry["family"] in ("gemma3", "paligemma") else ""
     return float(_mask_sum(prompt, start, kind, window or 0, block, visual, pictures))

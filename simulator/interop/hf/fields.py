@@ -14,6 +14,20 @@ from simulator.spec.yaml import read_yaml
 TRANSFORMERS = "5.23.0"
 LIMIT = 10**9
 _MISSING: Any = object()
+# Further names that transformers' classes accept (their `attribute_map`) or write themselves.
+ALSO = {
+    "num_experts": ("num_local_experts",),
+    "num_local_experts": ("num_experts",),
+    "n_routed_experts": ("num_local_experts", "num_experts"),
+    "moe_num_experts": ("num_experts",),
+    "moe_k": ("num_experts_per_tok",),
+    "num_experts_per_tok": ("num_experts_per_token",),
+    "depth": ("num_hidden_layers",),
+    "num_heads": ("num_attention_heads",),
+    "attention_heads": ("num_attention_heads",),
+    "qkv_bias": ("attention_bias",),
+    "bias": ("mlp_bias",),
+}
 
 
 @lru_cache(maxsize=1)
@@ -55,6 +69,9 @@ class Fields:
         """The field as it stands; else the class default or `otherwise`, noted."""
         if field in self.data:
             return self.data[field]
+        for other in ALSO.get(field, ()):
+            if other in self.data:
+                return self.data[other]
         table = defaults().get(self.type, {})
         if field in table:
             found = table[field]

@@ -1,25 +1,25 @@
-"""Language models whose configuration does not follow the common names: first-generation Qwen and InternLM, Mamba, and the
-hybrid Qwen3-Next."""
+"""Language models whose configuration does not follow the common names: first-generation Qwen and InternLM, Mamba, OPT."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from simulator.interop.hf.fields import Fields
-from simulator.interop.hf.text import stack
+from simulator.interop.hf.hybrid import gated_delta, lfm2
 from simulator.spec.model import AttentionSpec, Block, FeedForwardSpec, LanguageModel, LinearSpec, Stack
+from simulator.spec.source import SpecError
 
 
-def _qwen(fields: Fields) -> LanguageModel:
+def _qwen(fields: Fields, tied: bool) -> LanguageModel:
     """Qwen-1: no grouped heads, bias on Q, K and V only; `intermediate_size` counts both halves of the gated MLP."""
     hidden, heads = fields.size("hidden_size"), fields.size("num_attention_heads")
     head_dim = fields.derived("kv_channels", hidden // heads, "hidden_size / num_attention_heads")
     mixer = AttentionSpec(kind="full", heads=heads, kv_heads=heads, head_dim=head_dim, q_bias=True, kv_bias=True)
     mlp = FeedForwardSpec(width=fields.size("intermediate_size") // 2)
-    return _uniform(fields, "qwen", Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * hidden))
+    return _uniform(fields, tied, "qwen", Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * hidden))
 
 
-def _internlm(fields: Fields) -> LanguageModel:
+def _internlm(fields: Fields, tied: bool) -> LanguageModel:
     """InternLM-1: one `bias` for Q, K, V and O."""
     hidden, heads = fields.size("hidden_size"), fields.size("num_attention_heads")
     bias = fields.flag("bias")
@@ -27,28 +27,29 @@ def _internlm(fields: Fields) -> LanguageModel:
         kind="full", heads=heads, kv_heads=heads, head_dim=hidden // heads, q_bias=bias, kv_bias=bias, o_bias=bias
     )
     mlp = FeedForwardSpec(width=fields.size("intermediate_size"))
-    return _uniform(fields, "internlm", Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * hidden))
+    return _uniform(fields, tied, "internlm", Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * hidden))
 
 
-def _uniform(fields: Fields, name: str, block: Block) -> LanguageModel:
+def _uniform(fields: Fields, tied: bool, name: str, block: Block) -> LanguageModel:
     hidden = fields.size("hidden_size")
     context = fields.size("max_position_embeddings" if fields.has("max_position_embeddings") else "seq_length")
     return LanguageModel(
         name=name,
         hidden=hidden,
         vocabulary=fields.size("vocab_size"),
-        tied_embeddings=fields.flag("tie_word_embeddings", False),
+        tied_embeddings=tied,
         stack=Stack(blocks={"full": block}, order=(f"{fields.layers('num_hidden_layers')} full",)),
         final_norm_parameters=hidden,
         max_context=context,
     )
 
 
-def _mamba(fields: Fields) -> LanguageModel:
+def _mamba(fields: Fields, tied: bool) -> LanguageModel:
     """Mamba (Gu and Dao, 2023): input, selection, step and output matrices around a selective scan."""
     hidden, state, kernel = fields.size("hidden_size"), fields.size("state_size"), fields.size("conv_kernel")
     inner = fields.size("expand") * hidden
-    rank = fields.derived("time_step_rank", -(-hidden // 16), "hidden_size / 16")
+    stated = fields.data.get("time_step_rank", "auto")
+    rank = -(-hidden // 16) if stated == "auto" else fields.size("time_step_rank")
     bias, conv_bias = fields.flag("use_bias"), fields.flag("use_conv_bias")
     mixer = AttentionSpec(
         kind="linear",
@@ -67,7 +68,7 @@ def _mamba(fields: Fields) -> LanguageModel:
         name="mamba",
         hidden=hidden,
         vocabulary=fields.size("vocab_size"),
-        tied_embeddings=fields.flag("tie_word_embeddings"),
+        tied_embeddings=tied,
         stack=Stack(
             blocks={"scan": Block(attention=mixer, norms=1, norm_parameters=hidden)},
             order=(f"{fields.layers('num_hidden_layers')} scan",),
@@ -77,67 +78,51 @@ def _mamba(fields: Fields) -> LanguageModel:
     )
 
 
-def _qwen3_next(fields: Fields) -> LanguageModel:
-    """Three gated delta-rule layers to one gated full-attention layer, all with routed experts and a gated shared one."""
-    hidden, head_dim = fields.size("hidden_size"), fields.size("head_dim")
-    heads, kv_heads = fields.size("num_attention_heads"), fields.size("num_key_value_heads")
-    key_heads, value_heads = fields.size("linear_num_key_heads"), fields.size("linear_num_value_heads")
-    keys = key_heads * fields.size("linear_key_head_dim")
-    values = value_heads * fields.size("linear_value_head_dim")
-    kernel = fields.size("linear_conv_kernel_dim")
-    bias = fields.flag("attention_bias")
-    full = AttentionSpec(
+def _opt(fields: Fields, tied: bool) -> LanguageModel:
+    """OPT: biases everywhere, LayerNorm, a two-matrix MLP, learned positions, embeddings that may be narrower than the model."""
+    hidden, heads = fields.size("hidden_size"), fields.size("num_attention_heads")
+    bias, affine = fields.flag("enable_bias"), fields.flag("layer_norm_elementwise_affine")
+    narrow = fields.derived("word_embed_proj_dim", hidden, "hidden_size")
+    if narrow != hidden:
+        raise SpecError(f"{fields.name('word_embed_proj_dim')}: {narrow} is not accepted: hidden_size {hidden} is expected")
+    if hidden % heads:
+        raise SpecError(f"{fields.name('num_attention_heads')}: {heads} is not accepted: it must divide {hidden}")
+    mixer = AttentionSpec(
         kind="full",
         heads=heads,
-        kv_heads=kv_heads,
-        head_dim=head_dim,
-        gate=heads * head_dim,
+        kv_heads=heads,
+        head_dim=hidden // heads,
         q_bias=bias,
         kv_bias=bias,
         o_bias=bias,
-        qk_norm=2 * head_dim,
-    )
-    linear = AttentionSpec(
-        kind="linear",
-        projections=(
-            LinearSpec(name="in_proj_qkvz", inputs=hidden, outputs=2 * keys + 2 * values),
-            LinearSpec(name="in_proj_ba", inputs=hidden, outputs=2 * value_heads),
-            LinearSpec(name="out_proj", inputs=values, outputs=hidden),
-        ),
-        state_elements=values * fields.size("linear_key_head_dim") + (2 * keys + values) * kernel,
-        scan_elements=4 * keys + 3 * values,
-        other_parameters=(2 * keys + values) * kernel + 2 * value_heads + fields.size("linear_value_head_dim"),
         rope=False,
     )
-    shared = fields.count("shared_expert_intermediate_size")
-    experts = FeedForwardSpec(
-        width=fields.size("moe_intermediate_size"),
-        experts=fields.size("num_experts"),
-        active=fields.size("num_experts_per_tok"),
-        shared_width=shared,
-        shared_gate=shared > 0,
-    )
-    every = fields.size("full_attention_interval", 4)
-    layers = fields.layers("num_hidden_layers")
-    order = ["full" if (index + 1) % every == 0 else "linear" for index in range(layers)]
-    blocks = {
-        name: Block(attention=mixer, feed_forward=experts, norm_parameters=2 * hidden)
-        for name, mixer in (("linear", linear), ("full", full))
-    }
+    mlp = FeedForwardSpec(width=fields.size("ffn_dim"), gated=False, bias=bias)
+    weights = 2 * hidden if affine else 0
+    context = fields.size("max_position_embeddings")
+    last = weights if fields.flag("do_layer_norm_before") and not fields.flag("_remove_final_layer_norm", False) else 0
     return LanguageModel(
-        name="qwen3_next",
+        name="opt",
         hidden=hidden,
         vocabulary=fields.size("vocab_size"),
-        tied_embeddings=fields.flag("tie_word_embeddings"),
-        stack=stack(blocks, order),
-        final_norm_parameters=hidden,
-        max_context=fields.size("max_position_embeddings"),
+        tied_embeddings=tied,
+        stack=Stack(
+            blocks={"full": Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * weights)},
+            order=(f"{fields.layers('num_hidden_layers')} full",),
+        ),
+        final_norm_parameters=last,
+        max_context=context,
+        other_parameters=(context + 2) * hidden,
     )
 
 
-OTHERS: dict[str, Callable[[Fields], LanguageModel]] = {
+OTHERS: dict[str, Callable[[Fields, bool], LanguageModel]] = {
     "qwen": _qwen,
     "internlm": _internlm,
     "mamba": _mamba,
-    "qwen3_next": _qwen3_next,
+    "opt": _opt,
+    "qwen3_next": gated_delta,
+    "qwen3_5_text": gated_delta,
+    "qwen3_5_moe_text": gated_delta,
+    "lfm2": lfm2,
 }

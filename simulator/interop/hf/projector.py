@@ -155,7 +155,9 @@ def llama4(top: Fields, vision: Fields, text: Fields) -> Projector:
         raise SpecError(f"{vision.name('intermediate_size')}: must be hidden_size / pixel_shuffle_ratio^2 = {joined}")
     middle, out = vision.size("projector_input_dim"), vision.size("projector_output_dim")
     steps = (
-        *_mlp(joined, middle, out, False),
+        linear("linear_1", joined, middle, False),
+        activation(middle),
+        linear("linear_2", out, out, False),  # the class makes it square: it runs where middle = out
         activation(out),
         linear("linear", vision.size("vision_output_dim"), text.size("hidden_size"), False),
     )

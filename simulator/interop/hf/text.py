@@ -3,56 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from simulator.interop.hf.families import FAMILIES, Family, Flag
 from simulator.interop.hf.fields import Fields
 from simulator.spec.model import AttentionKind, AttentionSpec, Block, FeedForwardSpec, LanguageModel, Stack
 from simulator.spec.source import SpecError
 
-
-@dataclass(frozen=True)
-class Family:
-    """What a family's classes fix in code. norm: weights per normalised element (1 RMS, 2 with a bias). biases: None where
-    the configuration states them (`attention_bias`)."""
-
-    gated: bool = True
-    norms: int = 2
-    norm: int = 1
-    qkv_bias: bool | None = False
-    o_bias: bool | None = False
-    mlp_bias: bool | None = False
-    qk_norm: bool = False
-    head_bias: bool = False
-    experts: Literal["", "num_experts", "num_local_experts"] = ""
-    default_window: bool = False
-
-
-FAMILIES: dict[str, Family] = {
-    "llama": Family(qkv_bias=None, o_bias=None, mlp_bias=None),
-    "mistral": Family(),
-    "mixtral": Family(experts="num_local_experts"),
-    "qwen2": Family(qkv_bias=True),
-    "qwen2_vl_text": Family(qkv_bias=True),
-    "qwen2_5_vl_text": Family(qkv_bias=True),
-    "qwen2_moe": Family(qkv_bias=True, experts="num_experts"),
-    "qwen3": Family(qkv_bias=None, o_bias=None, qk_norm=True),
-    "qwen3_vl_text": Family(qkv_bias=None, o_bias=None, qk_norm=True),
-    "qwen3_moe": Family(qkv_bias=None, o_bias=None, qk_norm=True, experts="num_experts"),
-    "qwen3_vl_moe_text": Family(qkv_bias=None, o_bias=None, qk_norm=True, experts="num_experts"),
-    "gemma": Family(qkv_bias=None, o_bias=None),
-    "gemma2": Family(qkv_bias=None, o_bias=None, norms=4),
-    "gemma3_text": Family(qkv_bias=None, o_bias=None, norms=4, qk_norm=True),
-    "phi": Family(gated=False, norms=1, norm=2, qkv_bias=True, o_bias=True, mlp_bias=True, head_bias=True),
-    "phi3": Family(),
-    "phi4_multimodal": Family(),
-    "glm4v_text": Family(qkv_bias=True, norms=4),
-    "mllama_text_model": Family(),
-    "llama4_text": Family(qkv_bias=None, o_bias=None, experts="num_local_experts"),
-    "internlm2": Family(qkv_bias=None, o_bias=None),
-    "deepseek_v2": Family(),
-    "deepseek_v3": Family(),
-}
+KINDS = ("full_attention", "sliding_attention", "chunked_attention")
 
 
 def language(fields: Fields, tied: bool, bidirectional: Literal["none", "images", "prompt"] = "none") -> LanguageModel:
@@ -64,12 +22,13 @@ def language(fields: Fields, tied: bool, bidirectional: Literal["none", "images"
     blocks: dict[str, Block] = {}
     order: list[str] = []
     for index in range(layers):
-        kind, window = _kind(fields, index, layers, context)
-        routed = _routed(fields, family, index)
-        name = _name(kind, routed, fields, family)
+        kind, window = _kind(fields, family, index, layers, context)
+        rope = _turned(fields, index, layers) if kind != "cross" else False
+        routed = _routed(fields, family, index, layers)
+        name = _name(kind, routed, rope, fields, family)
         order.append(name)
         if name not in blocks:
-            blocks[name] = _block(fields, family, hidden, kind, window, routed)
+            blocks[name] = _block(fields, family, hidden, kind, window, routed, rope)
     vocabulary = fields.size("vocab_size")
     return LanguageModel(
         name=fields.type,
@@ -77,7 +36,7 @@ def language(fields: Fields, tied: bool, bidirectional: Literal["none", "images"
         vocabulary=vocabulary,
         embedding_rows=vocabulary + 8 if fields.type == "mllama_text_model" else 0,
         tied_embeddings=tied,
-        head_bias=family.head_bias,
+        head_bias=_decided(fields, family.head_bias),
         stack=stack(blocks, order),
         final_norm_parameters=hidden * family.norm,
         max_context=context,
@@ -98,6 +57,16 @@ def stack(blocks: dict[str, Block], order: Sequence[str]) -> Stack:
     return Stack(blocks=blocks, order=runs)
 
 
+def listed(fields: Fields, layers: int, accepted: tuple[str, ...]) -> list[str] | None:
+    """`layer_types`, if the configuration lists them: one per layer."""
+    found: Any = fields.value("layer_types", None)
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != layers or any(item not in accepted for item in found):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        raise SpecError(f"{fields.name('layer_types')}: a list of {layers} is expected, of {', '.join(accepted)}")
+    return [str(item) for item in found]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+
 def _runs(order: Sequence[str]) -> tuple[str, ...]:
     out: list[tuple[int, str]] = []
     for name in order:
@@ -108,101 +77,113 @@ def _runs(order: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{count} {name}" for count, name in out)
 
 
-def _kind(fields: Fields, index: int, layers: int, context: int) -> tuple[AttentionKind, int]:
+def _decided(fields: Fields, flag: Flag) -> bool:
+    return fields.flag(flag, False) if isinstance(flag, str) else flag
+
+
+def _kind(fields: Fields, family: Family, index: int, layers: int, context: int) -> tuple[AttentionKind, int]:
     """Attention kind and window of one layer."""
-    type = fields.type
-    if type in ("deepseek_v2", "deepseek_v3"):
+    if family.latent:
         return "mla", 0
-    if type == "mllama_text_model":
+    if fields.type == "mllama_text_model":
         return ("cross", 0) if index in fields.sizes("cross_attention_layers") else ("full", 0)
-    stated = _stated(fields, index, layers)
-    if type == "llama4_text":
-        every = fields.size("no_rope_layer_interval")
-        listed = fields.sizes("no_rope_layers", []) if fields.has("no_rope_layers") else []
-        chunked = bool(listed[index]) if len(listed) == layers else (index + 1) % every != 0
+    stated = listed(fields, layers, KINDS)
+    if family.windows == "chunks":
+        chunked = _turned(fields, index, layers) if stated is None else stated[index] == "chunked_attention"
         chunk = fields.count("attention_chunk_size")
-        if stated is not None:
-            chunked = stated == "chunked_attention"
         return ("chunked", chunk) if chunked and chunk else ("full", 0)
-    window = _window(fields, index, stated)
+    window = _window(fields, family, index, None if stated is None else stated[index], layers)
     return ("sliding", window) if 0 < window < context else ("full", 0)
 
 
-def _stated(fields: Fields, index: int, layers: int) -> str | None:
-    """The entry of `layer_types`, if the configuration lists them."""
-    listed: Any = fields.value("layer_types", None)
-    if listed is None:
-        return None
-    accepted = ("full_attention", "sliding_attention", "chunked_attention")
-    if not isinstance(listed, list) or len(listed) != layers or any(item not in accepted for item in listed):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        raise SpecError(f"{fields.name('layer_types')}: a list of {layers} is expected, of {', '.join(accepted)}")
-    return str(listed[index])  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _window(fields: Fields, index: int, stated: str | None) -> int:
+def _window(fields: Fields, family: Family, index: int, stated: str | None, layers: int) -> int:
     """Sliding window of one layer [tokens]; 0: none."""
-    type = fields.type
-    if type in ("qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_moe", "qwen3", "qwen3_moe"):
-        if not fields.flag("use_sliding_window", False):
-            return 0
-        sliding = index >= fields.count("max_window_layers") if stated is None else stated == "sliding_attention"
-        return fields.count("sliding_window") if sliding else 0
-    if type == "gemma2":
-        sliding = index % 2 == 0 if stated is None else stated == "sliding_attention"
-        return fields.count("sliding_window") if sliding else 0
-    if type == "gemma3_text":
-        sliding = (
-            (index + 1) % fields.size("sliding_window_pattern", 6) != 0
-            if stated is None
-            else stated == "sliding_attention"
-        )
-        return fields.count("sliding_window") if sliding else 0
-    if type in ("mistral", "mixtral", "phi3", "phi4_multimodal"):
+    rule = family.windows
+    if rule == "" or (rule in ("qwen", "qwen2_moe", "qwen3_moe", "nope") and not fields.flag("use_sliding_window", False)):
+        return 0
+    if rule in ("always", "qwen3_moe"):  # the class gives every layer the window and reads no `layer_types`
         return fields.count("sliding_window")
-    return 0
+    if stated is not None:
+        sliding = stated == "sliding_attention"
+    elif rule == "nope":
+        sliding = not _turned(fields, index, layers)
+    elif rule == "qwen":
+        sliding = index >= fields.count("max_window_layers")
+    elif rule == "qwen2_moe":
+        sliding = index % 2 == 0 and index < fields.count("max_window_layers")
+    else:
+        period = fields.count("sliding_window_pattern", family.period)
+        sliding = period == 0 or (index + 1) % period != 0
+    return fields.count("sliding_window") if sliding else 0
 
 
-def _routed(fields: Fields, family: Family, index: int) -> bool:
+def _turned(fields: Fields, index: int, layers: int) -> bool:
+    """Whether rotary positions are applied in a layer."""
+    if fields.type not in ("llama4_text", "smollm3"):
+        return True
+    stated = fields.sizes("no_rope_layers", []) if fields.has("no_rope_layers") else []
+    if len(stated) >= layers:
+        return bool(stated[index])
+    return (index + 1) % fields.size("no_rope_layer_interval") != 0
+
+
+def _routed(fields: Fields, family: Family, index: int, layers: int) -> bool:
     """Whether the layer's feed-forward part is a mixture of experts."""
-    if fields.type in ("deepseek_v2", "deepseek_v3"):
+    if family.routed == "from":
         return index >= fields.count("first_k_dense_replace")
-    if fields.type == "llama4_text":
+    if family.routed == "interleaved":
+        if fields.has("moe_layers"):
+            return index in fields.sizes("moe_layers")
         return (index + 1) % fields.size("interleave_moe_layer_step") == 0
-    if fields.type in ("qwen2_moe", "qwen3_moe", "qwen3_vl_moe_text"):
-        return index not in fields.sizes("mlp_only_layers") and (index + 1) % fields.size("decoder_sparse_step") == 0
-    return bool(family.experts)
+    if family.routed == "sparse":
+        if fields.count(family.experts) == 0 or index in fields.sizes("mlp_only_layers"):
+            return False
+        return (index + 1) % fields.size("decoder_sparse_step") == 0
+    if family.routed == "ranged":
+        last: Any = fields.value("moe_layer_end_index")
+        end = layers - 1 if last in (None, -1) else fields.count("moe_layer_end_index")
+        between = fields.count("moe_layer_start_index") <= index <= end
+        return between and (index + 1) % fields.size("moe_layer_interval") == 0
+    return family.routed == "all"
 
 
-def _name(kind: AttentionKind, routed: bool, fields: Fields, family: Family) -> str:
-    mixed = bool(family.experts) or kind == "mla"
+def _name(kind: AttentionKind, routed: bool, rope: bool, fields: Fields, family: Family) -> str:
+    mixed = bool(family.routed)
     name = {"sliding": "local", "chunked": "local", "cross": "cross"}.get(kind, "full" if not mixed else "")
+    if family.windows == "chunks":
+        name = name or "global"
+        name += "" if rope == (name == "local") else "-rope" if rope else "-plain"
+    elif family.windows == "nope" and not rope:
+        name += "-plain"
     tail = ("experts" if routed else "dense") if mixed else ""
-    return "-".join(part for part in (name or ("global" if fields.type == "llama4_text" else ""), tail) if part)
+    return "-".join(part for part in (name, tail) if part)
 
 
-def _block(fields: Fields, family: Family, hidden: int, kind: AttentionKind, window: int, routed: bool) -> Block:
-    cross = kind == "cross"
+def _block(
+    fields: Fields, family: Family, hidden: int, kind: AttentionKind, window: int, routed: bool, rope: bool
+) -> Block:
+    norms = 1 if family.parallel and _decided(fields, family.parallel) else family.norms
+    other = 2 if kind == "cross" else fields.size("num_attention_heads") if family.sinks else 0
     return Block(
-        attention=_latent(fields) if kind == "mla" else _attention(fields, family, hidden, kind, window),
+        attention=_latent(fields, family) if kind == "mla" else _attention(fields, family, hidden, kind, window, rope),
         feed_forward=_experts(fields, family) if routed else _dense(fields, family),
-        norms=family.norms,
-        norm_parameters=family.norms * family.norm * hidden,
-        other_parameters=2 if cross else 0,
+        norms=norms,
+        norm_parameters=norms * family.norm * hidden,
+        other_parameters=other,
     )
 
 
-def _attention(fields: Fields, family: Family, hidden: int, kind: AttentionKind, window: int) -> AttentionSpec:
-    heads = fields.size("num_attention_heads")
-    kv_heads = fields.derived("num_key_value_heads", heads, "as many as attention heads")
-    head_dim = fields.derived("head_dim", max(1, hidden // heads), "hidden_size / num_attention_heads")
-    if heads % kv_heads:
-        raise SpecError(
-            f"{fields.name('num_key_value_heads')}: {kv_heads} is not accepted: it must divide {heads} heads"
-        )
-    stated = "attention_bias" if fields.type != "internlm2" else "bias"
-    qkv = fields.flag(stated, False) if family.qkv_bias is None else family.qkv_bias
-    out = fields.flag(stated, False) if family.o_bias is None else family.o_bias
-    norm = family.qk_norm or kind == "cross"
+def _attention(
+    fields: Fields, family: Family, hidden: int, kind: AttentionKind, window: int, rope: bool
+) -> AttentionSpec:
+    heads, kv_heads, head_dim = heads_of(fields, hidden)
+    qkv = _decided(fields, family.qkv_bias)
+    norm = 0
+    if kind == "cross":
+        norm = 2 * head_dim
+    elif family.qk_norm and _decided(fields, family.qk_normed):
+        norm = (2 if family.qk_norm == "head" else heads + kv_heads) * head_dim
+        norm *= 2 if fields.type == "phi" else 1
     return AttentionSpec(
         kind=kind,
         heads=heads,
@@ -211,59 +192,59 @@ def _attention(fields: Fields, family: Family, hidden: int, kind: AttentionKind,
         window=window,
         q_bias=qkv,
         kv_bias=qkv,
-        o_bias=out,
-        qk_norm=2 * head_dim if norm else 0,
-        rope=kind != "cross" and not (fields.type == "llama4_text" and kind == "full"),
+        o_bias=_decided(fields, family.o_bias),
+        qk_norm=norm,
+        rope=rope,
     )
 
 
-def _latent(fields: Fields) -> AttentionSpec:
+def heads_of(fields: Fields, hidden: int) -> tuple[int, int, int]:
+    """Heads, KV heads, width of a head."""
+    heads = fields.size("num_attention_heads")
+    kv_heads = fields.derived("num_key_value_heads", heads, "as many as attention heads")
+    head_dim = fields.derived("head_dim", max(1, hidden // heads), "hidden_size / num_attention_heads")
+    if heads % kv_heads:
+        raise SpecError(
+            f"{fields.name('num_key_value_heads')}: {kv_heads} is not accepted: it must divide {heads} heads"
+        )
+    return heads, kv_heads, head_dim
+
+
+def _latent(fields: Fields, family: Family) -> AttentionSpec:
     heads = fields.size("num_attention_heads")
     rope = fields.size("qk_rope_head_dim")
-    bias = fields.flag("attention_bias")
+    bias, rank = _decided(fields, family.qkv_bias), fields.count("q_lora_rank")
     return AttentionSpec(
         kind="mla",
         heads=heads,
         kv_heads=heads,
         head_dim=fields.size("qk_nope_head_dim") + rope,
         value_dim=fields.size("v_head_dim"),
-        q_bias=bias,
+        q_bias=bias and rank > 0,  # only the compressing matrix has one
         kv_bias=bias,
-        o_bias=bias,
-        q_rank=fields.count("q_lora_rank"),
+        o_bias=_decided(fields, family.o_bias),
+        q_rank=rank,
         kv_rank=fields.size("kv_lora_rank"),
         rope_dim=rope,
     )
 
 
 def _dense(fields: Fields, family: Family) -> FeedForwardSpec:
-    bias = fields.flag("mlp_bias", False) if family.mlp_bias is None else family.mlp_bias
     width = fields.size("intermediate_size_mlp" if fields.type == "llama4_text" else "intermediate_size")
-    return FeedForwardSpec(width=width, gated=family.gated, bias=bias)
+    return FeedForwardSpec(width=width, gated=family.gated, bias=_decided(fields, family.mlp_bias))
 
 
 def _experts(fields: Fields, family: Family) -> FeedForwardSpec:
-    type = fields.type
-    active = fields.size("num_experts_per_tok")
-    if type in ("deepseek_v2", "deepseek_v3"):
-        width = fields.size("moe_intermediate_size")
-        return FeedForwardSpec(
-            width=width,
-            experts=fields.size("n_routed_experts"),
-            active=active,
-            shared_width=width * fields.count("n_shared_experts"),
-        )
-    experts = fields.size(family.experts)
-    if type == "llama4_text":
-        width = fields.size("intermediate_size")
-        return FeedForwardSpec(width=width, experts=experts, active=active, shared_width=width)
-    if type == "mixtral":
-        return FeedForwardSpec(width=fields.size("intermediate_size"), experts=experts, active=active)
-    shared = fields.count("shared_expert_intermediate_size") if type == "qwen2_moe" else 0
+    width = fields.size(family.expert_width)
+    shared = fields.count(family.shared) if family.shared else 0
+    if shared and not family.shared.endswith("_size"):
+        shared *= width
     return FeedForwardSpec(
-        width=fields.size("moe_intermediate_size"),
-        experts=experts,
-        active=active,
+        width=width,
+        bias=family.expert_bias or _decided(fields, family.mlp_bias),
+        experts=fields.size(family.experts),
+        active=fields.size(family.active),
         shared_width=shared,
-        shared_gate=shared > 0,
+        shared_gate=family.shared_gate and shared > 0,
+        router_bias=family.router_bias,
     )
