@@ -87,8 +87,11 @@ class Attention(AbstractOp):
         if self.bidirectional == "prompt":
             return (rows_v * self.visual + rows_t * self.text) * (start + rows_v + rows_t)
         block = rows_v / maximum(shape.images, 1.0)
-        ahead = maximum(shape.images, 1.0) * maximum(block * (block - 1.0) / 2.0, 0.0)
-        return pairs + self.visual * ahead
+        own = maximum(block * (block - 1.0) / 2.0, 0.0)  # what lies ahead in a row's own picture
+        if self.mask == "window":  # and what lies behind it beyond the window
+            beyond = maximum(block - self.window, 0.0)
+            own = own + beyond * (beyond + 1.0) / 2.0
+        return pairs + self.visual * maximum(shape.images, 1.0) * own
 
     def _causal(self, start: Numeric, count: Numeric) -> Numeric:
         if self.mask == "window":
@@ -116,7 +119,12 @@ class Attention(AbstractOp):
         fresh = shape.query.visual * self.visible_visual + shape.query.text * self.visible_text
         read = self._keys_read(shape, context)
         element = self.kv_heads * (self.head_dim * self.k_bits + (0.0 if self.shared else self.value_dim * self.v_bits))
-        kv = shape.batch * (read * self.reuse + (0.0 if self.mask in ("full", "grid", "cross") else fresh)) * element / 8.0
+        kv = (
+            shape.batch
+            * (read * self.reuse + (0.0 if self.mask in ("full", "grid", "cross") else fresh))
+            * element
+            / 8.0
+        )
         wider = self.head_dim * (self.full_bits - self.k_bits) + self.value_dim * (self.full_bits - self.v_bits)
         kv = kv * self.padding + shape.batch * self.kv_heads * minimum(self.residual, read) * wider / 8.0
         activation = shape.batch * rows * self.heads * (self.head_dim + self.value_dim) * 2.0

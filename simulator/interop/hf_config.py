@@ -3,84 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from simulator.interop.hf import projector as bridge
 from simulator.interop.hf.fields import TRANSFORMERS, Fields
 from simulator.interop.hf.other import OTHERS
-from simulator.interop.hf.families import FAMILIES
 from simulator.interop.hf.text import language
 from simulator.interop.hf.translate import translated
 from simulator.interop.hf.vision import TOWERS, vision
+from simulator.interop.hf.wrappers import ALIASES, TEXTS, WRAPPERS, Wrapper
 from simulator.interop.processor_defaults import preprocessing_for
 from simulator.spec.model import LanguageModel, Lvlm, Projector
 from simulator.spec.preprocessing import Preprocessing
 from simulator.spec.source import Source, SpecError
 from simulator.spec.validated import nearest, one_line, validated
-
-
-@dataclass(frozen=True)
-class Wrapper:
-    """A vision-language class. vision, text: types of the parts where the configuration names none. tied: the class's own rule
-    where the text part decides (`text`), or the top level (`top`)."""
-
-    vision: str
-    text: str
-    project: Callable[[Fields, Fields, Fields], Projector]
-    bidirectional: Literal["none", "images", "prompt"] = "none"
-    tied: Literal["top", "text"] = "top"
-    excluded: tuple[str, ...] = ()
-
-
-WRAPPERS: dict[str, Wrapper] = {
-    "llava": Wrapper("clip_vision_model", "llama", bridge.llava),
-    "llava_next": Wrapper("clip_vision_model", "llama", bridge.llava),
-    "llava_onevision": Wrapper("siglip_vision_model", "qwen2", bridge.llava),
-    "internvl": Wrapper("internvl_vision", "qwen2", bridge.internvl),
-    "mistral3": Wrapper("pixtral", "mistral", bridge.mistral3),
-    "idefics3": Wrapper("idefics3_vision", "llama", bridge.idefics),
-    "smolvlm": Wrapper("smolvlm_vision", "llama", bridge.idefics),
-    "gemma3": Wrapper("siglip_vision_model", "gemma3_text", bridge.gemma, "images"),
-    "paligemma": Wrapper("siglip_vision_model", "gemma", bridge.paligemma, "prompt"),
-    "mllama": Wrapper("mllama_vision_model", "mllama_text_model", bridge.mllama, tied="text"),
-    "llama4": Wrapper("llama4_vision_model", "llama4_text", bridge.llama4, tied="text"),
-    "qwen2_vl": Wrapper("qwen2_vl_vision", "qwen2_vl_text", bridge.qwen),
-    "qwen2_5_vl": Wrapper("qwen2_5_vl_vision", "qwen2_5_vl_text", bridge.qwen),
-    "qwen3_vl": Wrapper("qwen3_vl_vision", "qwen3_vl_text", bridge.qwen),
-    "qwen3_vl_moe": Wrapper("qwen3_vl_vision", "qwen3_vl_moe_text", bridge.qwen),
-    "glm4v": Wrapper("glm4v_vision", "glm4v_text", bridge.glm),
-    "kimi_k25": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
-    "kimi_vl": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
-    "phi4_multimodal": Wrapper(
-        "phi4_multimodal_vision",
-        "phi4_multimodal",
-        bridge.phi4,
-        excluded=("audio encoder and its projections", "LoRA adapters"),
-    ),
-}
-TEXTS = (*FAMILIES, *OTHERS)
-# Types that nested parts carry in published files, and the class that reads them.
-ALIASES = {
-    "qwen2_vl": "qwen2_vl_vision",
-    "qwen2_5_vl": "qwen2_5_vl_vision",
-    "qwen3_vl": "qwen3_vl_vision",
-    "qwen3_vl_moe": "qwen3_vl_vision",
-    "qwen3_vl_moe_vision": "qwen3_vl_vision",
-    "moonvit": "kimi_k25_vision",
-    "intern_vit_6b": "internvl_vision",
-    "idefics3": "idefics3_vision",
-    "smolvlm": "smolvlm_vision",
-    "glm4v": "glm4v_vision",
-    "siglip": "siglip_vision_model",
-    "phi4mm": "phi4_multimodal",
-    "vicuna": "llama",
-    "kimi_k2": "deepseek_v3",
-    "glm4v_vl_text": "glm4v_text",
-}
 
 
 def supported() -> tuple[str, ...]:
@@ -211,6 +148,8 @@ def _text(top: Fields, wrapper: Wrapper) -> Fields:
 
 def _tied(top: Fields, text: Fields, wrapper: Wrapper) -> bool:
     """Whether lm_head is the embedding: the outer class decides, except where it has no such field."""
+    if wrapper.tied == "never":
+        return False
     if wrapper.tied == "text":
         return text.flag("tie_word_embeddings", False)
     if not top.has("tie_word_embeddings") and text.has("tie_word_embeddings") and text is not top:

@@ -122,7 +122,16 @@ def _llava(given: _Given) -> Preprocessing:
     if given.vision.get("model_type") == "pixtral":
         return _pixtral(given)
     size, patch = given.tile(336, "height", "shortest_edge", field="crop_size"), given.encoder("patch_size", 14)
-    return Fixed(size=size, patch=patch, tokens=(size // patch) ** 2, center_crop=True)
+    # The class token is handed on with the strategy `full`; `default` drops the first row, whatever it is (modeling_llava).
+    rows = (size // patch) ** 2 + (0 if "siglip" in str(given.vision.get("model_type")) else 1)
+    dropped = given.config.get("vision_feature_select_strategy", "default") == "default"
+    return Fixed(size=size, patch=patch, tokens=rows - int(dropped), center_crop=True)
+
+
+def _vipllava(given: _Given) -> Preprocessing:
+    size, patch = given.tile(336, "height", "shortest_edge", field="crop_size"), given.encoder("patch_size", 14)
+    rows = (size // patch) ** 2 - (1 if "siglip" in str(given.vision.get("model_type")) else 0)
+    return Fixed(size=size, patch=patch, tokens=rows, center_crop=True)
 
 
 def _pixtral(given: _Given) -> Preprocessing:
@@ -145,6 +154,40 @@ def _pinpoints(given: _Given) -> tuple[tuple[int, int], ...]:
 def _llava_next(given: _Given) -> Preprocessing:
     tile, patch = given.tile(336, "height", "shortest_edge", field="crop_size"), given.encoder("patch_size", 14)
     return GridPinpoints(tile=tile, patch=patch, side=tile // patch, pinpoints=_pinpoints(given))
+
+
+def _llava_next_video(given: _Given) -> Preprocessing:
+    scheme = _llava_next(given)
+    pooled = (given.tile(336, "height", "shortest_edge", field="crop_size") // given.encoder("patch_size", 14)) // int(
+        given.top("spatial_pool_stride", 2)
+    )
+    return scheme.model_copy(update={"video": VideoSampling(max_frames=32, tokens=pooled * pooled)})
+
+
+def _aya(given: _Given) -> Preprocessing:
+    tile, patch = given.tile(384, "height"), given.encoder("patch_size", 14)
+    side = tile // patch // int(given.top("downsample_factor", 2))
+    cut = given.processor.get("crop_to_patches", True)
+    return DynamicTiles(
+        tile=tile,
+        patch=patch,
+        tokens=side * side,
+        min_tiles=given.number("min_patches", 1) if cut else 1,
+        max_tiles=given.number("max_patches", 12) if cut else 1,
+    )
+
+
+def _cohere2(given: _Given) -> Preprocessing:
+    tile, patch = given.tile(512, "height"), given.encoder("patch_size", 16)
+    side = tile // patch // int(given.top("downsample_factor", 2))
+    cut = given.processor.get("crop_to_patches", True)
+    return CanvasTiles(
+        tile=tile,
+        patch=patch,
+        tokens=side * side,
+        max_tiles=given.number("max_patches", 12) if cut else 1,
+        thumbnail=True,
+    )
 
 
 def _llava_onevision(given: _Given) -> Preprocessing:
@@ -303,6 +346,15 @@ _FAMILIES: dict[str, Callable[[_Given], Preprocessing]] = {
     "mistral3": _pixtral,
     "pixtral": _pixtral,
     "llava_next": _llava_next,
+    "llava_next_video": _llava_next_video,
+    "vipllava": _vipllava,
+    "deepseek_vl": _paligemma,
+    "aya_vision": _aya,
+    "cohere2_vision": _cohere2,
+    "lighton_ocr": _pixtral,
+    "qwen3_5": _qwen3_vl,
+    "qwen3_5_moe": _qwen3_vl,
+    "glm46v": _glm4v,
     "llava_onevision": _llava_onevision,
     "internvl": _internvl,
     "idefics3": _idefics3,

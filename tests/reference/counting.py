@@ -29,9 +29,9 @@ warnings.filterwarnings("ignore")
 transformers.logging.set_verbosity_error()
 
 PREFIXES = {  # parameter-name prefixes of the vision path: (tower, projector, left out)
-    "vision": ("model.vision_tower.", "model.vision_model.", "model.visual.", "vision_model.",
+    "vision": ("model.vision_tower.", "model.vision_model.", "model.vision_encoder.", "model.visual.", "vision_model.",
                "model.embed_tokens_extend.image_embed.img_processor."),
-    "projector": ("model.multi_modal_projector.", "multi_modal_projector.", "model.connector.", "model.mm_projector.",
+    "projector": ("model.multi_modal_projector.", "multi_modal_projector.", "model.aligner.", "model.vision_projection.", "model.connector.", "model.mm_projector.",
                   "model.image_newline", "model.visual.merger.", "model.visual.deepstack_merger_list.",
                   "model.visual.downsample.", "vision_model.vision_adapter.",
                   "model.embed_tokens_extend.image_embed.img_projection", "model.embed_tokens_extend.image_embed.global_img",
@@ -220,7 +220,11 @@ def _llava(model: Any, config: dict[str, Any], crops: int, height: int, width: i
 
     def run() -> None:
         states = tower(meta(crops, 3, height * patch, width * patch)).last_hidden_state
-        projector(states[:, -height * width :])
+        chosen = getattr(model.config, "vision_feature_layer", -1)
+        levels = 1 if isinstance(chosen, int) else len(chosen)
+        whole = config["model_type"] == "llava" and model.config.vision_feature_select_strategy == "full"
+        states = states if whole else states[:, -height * width :]
+        projector(states.repeat(1, 1, levels))
 
     return run
 
@@ -236,7 +240,9 @@ def _pixtral(model: Any, config: dict[str, Any], crops: int, height: int, width:
         projector = model.model.multi_modal_projector
         if hasattr(projector, "patch_merger"):  # its merging wants the picture's size: enter behind the unfolding
             merge = model.config.spatial_merge_size
-            x = projector.patch_merger.merging_layer(meta(crops * height * width // merge**2, x.last_hidden_state.shape[-1] * merge**2))
+            x = projector.patch_merger.merging_layer(
+                meta(crops * height * width // merge**2, x.last_hidden_state.shape[-1] * merge**2)
+            )
             projector.linear_2(projector.act(projector.linear_1(x)))
         else:
             projector(x.last_hidden_state)

@@ -66,9 +66,7 @@ FAMILIES: dict[str, Family] = {
     "mistral": Family(windows="always"),
     "ministral": Family(windows="listed"),
     "ministral3": Family(windows="always"),
-    "mixtral": Family(
-        windows="always", routed="all", experts="num_local_experts", expert_width="intermediate_size"
-    ),
+    "mixtral": Family(windows="always", routed="all", experts="num_local_experts", expert_width="intermediate_size"),
     "starcoder2": Family(
         gated=False, norm=2, qkv_bias="use_bias", o_bias="use_bias", mlp_bias="use_bias", windows="always"
     ),

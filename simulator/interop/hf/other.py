@@ -84,7 +84,9 @@ def _opt(fields: Fields, tied: bool) -> LanguageModel:
     bias, affine = fields.flag("enable_bias"), fields.flag("layer_norm_elementwise_affine")
     narrow = fields.derived("word_embed_proj_dim", hidden, "hidden_size")
     if narrow != hidden:
-        raise SpecError(f"{fields.name('word_embed_proj_dim')}: {narrow} is not accepted: hidden_size {hidden} is expected")
+        raise SpecError(
+            f"{fields.name('word_embed_proj_dim')}: {narrow} is not accepted: hidden_size {hidden} is expected"
+        )
     if hidden % heads:
         raise SpecError(f"{fields.name('num_attention_heads')}: {heads} is not accepted: it must divide {hidden}")
     mixer = AttentionSpec(

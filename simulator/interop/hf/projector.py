@@ -45,13 +45,55 @@ def llava(top: Fields, vision: Fields, text: Fields) -> Projector:
     layers = len(top.sizes("vision_feature_layer", least=-4096)) if isinstance(chosen, list) else 1
     newline = out if top.type in ("llava_next", "llava_next_video", "llava_onevision") else 0
     bias = top.flag("multimodal_projector_bias")
+    if (
+        top.type == "llava" and top.data.get("vision_feature_select_strategy") == "full"
+    ):  # a class token is among the rows
+        wide = hidden * layers
+        rows = (
+            linear("linear_1", wide, out, bias, "tokens"),
+            activation(out, "tokens"),
+            linear("linear_2", out, out, bias, "tokens"),
+        )
+        return Projector(kind="mlp", steps=rows)
     return Projector(kind="mlp", steps=_mlp(hidden * layers, out, out, bias), other_parameters=newline)
+
+
+def vipllava(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """The features of several layers side by side, norm, two layers."""
+    levels = (
+        len(top.sizes("vision_feature_layer", least=-4096))
+        if isinstance(top.value("vision_feature_layer"), list)
+        else 1
+    )
+    joined, out = vision.size("hidden_size") * levels, text.size("hidden_size")
+    return Projector(kind="mlp", steps=(norm(joined, 2 * joined), *_mlp(joined, out, out, True)))
+
+
+def deepseek_vl(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """Two layers on every patch."""
+    out = text.size("hidden_size")
+    return Projector(kind="mlp", steps=_mlp(vision.size("hidden_size"), out, out, True))
+
+
+def cohere(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """Pixel shuffle, a norm in Aya Vision, two layers with a gate between them."""
+    merge, out = top.size("downsample_factor"), text.size("hidden_size")
+    joined = vision.size("hidden_size") * merge**2
+    wide = top.derived("alignment_intermediate_size", out, "the language model's hidden_size")
+    steps = (
+        linear("linear_1", joined, wide, True),
+        activation(wide),
+        linear("linear_2", wide // 2, out, True),
+    )
+    if top.type == "aya_vision":
+        steps = (norm(joined, 2 * joined), *steps)
+    return Projector(kind="pixel-shuffle", merge=merge, steps=steps)
 
 
 def mistral3(top: Fields, vision: Fields, text: Fields) -> Projector:
     """Norm, a matrix that joins patches, two layers."""
     hidden, out, merge = vision.size("hidden_size"), text.size("hidden_size"), top.size("spatial_merge_size")
-    bias = top.flag("multimodal_projector_bias")
+    bias = top.flag("multimodal_projector_bias", False)
     steps = (
         norm(hidden, hidden, "patches"),
         linear("merge", hidden * merge**2, hidden, False),

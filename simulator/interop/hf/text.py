@@ -99,7 +99,9 @@ def _kind(fields: Fields, family: Family, index: int, layers: int, context: int)
 def _window(fields: Fields, family: Family, index: int, stated: str | None, layers: int) -> int:
     """Sliding window of one layer [tokens]; 0: none."""
     rule = family.windows
-    if rule == "" or (rule in ("qwen", "qwen2_moe", "qwen3_moe", "nope") and not fields.flag("use_sliding_window", False)):
+    if rule == "" or (
+        rule in ("qwen", "qwen2_moe", "qwen3_moe", "nope") and not fields.flag("use_sliding_window", False)
+    ):
         return 0
     if rule in ("always", "qwen3_moe"):  # the class gives every layer the window and reads no `layer_types`
         return fields.count("sliding_window")

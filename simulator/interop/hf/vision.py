@@ -261,6 +261,28 @@ def _mllama(fields: Fields) -> VisionEncoder:
     )
 
 
+def _blip(fields: Fields) -> VisionEncoder:
+    """ViT-g of EVA-CLIP in BLIP-2 and InstructBLIP: the bias of Q, K and V is owned whole, though that of K is zero."""
+    hidden = fields.size("hidden_size")
+    mixer = _mixer(
+        fields, hidden, fields.size("num_attention_heads"), qkv=fields.flag("qkv_bias"), out=True, rope=False
+    )
+    mlp = FeedForwardSpec(width=fields.size("intermediate_size"), gated=False, bias=True)
+    block = Block(attention=mixer, feed_forward=mlp, norm_parameters=4 * hidden)
+    return VisionEncoder(
+        name="EVA ViT",
+        hidden=hidden,
+        patch=fields.side("patch_size"),
+        patch_kernel=fields.side("patch_size"),
+        patch_bias=True,
+        channels=fields.size("num_channels", 3),
+        extra_rows=1,
+        stack=_uniform(block, fields.layers("num_hidden_layers")),
+        final_norm_parameters=2 * hidden,
+        other_parameters=hidden * (grid_side(fields) ** 2 + 2),
+    )
+
+
 TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "clip_vision_model": _clip,
     "siglip_vision_model": _siglip,
@@ -272,8 +294,12 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "qwen2_vl_vision": _qwen,
     "qwen2_5_vl_vision": _qwen,
     "qwen3_vl_vision": _qwen,
+    "qwen3_5_vision": _qwen,
     "glm4v_vision": _glm,
+    "glm4v_moe_vision": _glm,
     "kimi_k25_vision": _kimi,
     "llama4_vision_model": _llama4,
     "mllama_vision_model": _mllama,
+    "blip_2_vision_model": _blip,
+    "instructblip_vision_model": _blip,
 }

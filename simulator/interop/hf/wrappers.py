@@ -1,0 +1,90 @@
+"""The vision-language classes that are known: the parts of each where its configuration names none, and its projector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from simulator.interop.hf import projector as bridge
+from simulator.interop.hf.families import FAMILIES
+from simulator.interop.hf.fields import Fields
+from simulator.interop.hf.other import OTHERS
+from simulator.interop.hf.q_former import q_former
+from simulator.spec.model import Projector
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """A vision-language class. vision, text: types of the parts where the configuration names none. tied: the class's own rule
+    where the text part decides (`text`), the top level (`top`), or nothing (`never`: the class ties nothing)."""
+
+    vision: str
+    text: str
+    project: Callable[[Fields, Fields, Fields], Projector]
+    bidirectional: Literal["none", "images", "prompt"] = "none"
+    tied: Literal["top", "text", "never"] = "top"
+    excluded: tuple[str, ...] = ()
+
+
+WRAPPERS: dict[str, Wrapper] = {
+    "llava": Wrapper("clip_vision_model", "llama", bridge.llava),
+    "llava_next": Wrapper("clip_vision_model", "llama", bridge.llava),
+    "llava_next_video": Wrapper("clip_vision_model", "llama", bridge.llava),
+    "vipllava": Wrapper("clip_vision_model", "llama", bridge.vipllava),
+    "aya_vision": Wrapper("siglip_vision_model", "cohere2", bridge.cohere),
+    "cohere2_vision": Wrapper("siglip_vision_model", "cohere2", bridge.cohere),
+    "deepseek_vl": Wrapper("siglip_vision_model", "llama", bridge.deepseek_vl),
+    "llava_onevision": Wrapper("siglip_vision_model", "qwen2", bridge.llava),
+    "internvl": Wrapper("internvl_vision", "qwen2", bridge.internvl),
+    "mistral3": Wrapper("pixtral", "mistral", bridge.mistral3),
+    "idefics3": Wrapper("idefics3_vision", "llama", bridge.idefics),
+    "smolvlm": Wrapper("smolvlm_vision", "llama", bridge.idefics),
+    "gemma3": Wrapper("siglip_vision_model", "gemma3_text", bridge.gemma, "images"),
+    "paligemma": Wrapper("siglip_vision_model", "gemma", bridge.paligemma, "prompt"),
+    "mllama": Wrapper("mllama_vision_model", "mllama_text_model", bridge.mllama, tied="never"),
+    "llama4": Wrapper("llama4_vision_model", "llama4_text", bridge.llama4, tied="text"),
+    "qwen2_vl": Wrapper("qwen2_vl_vision", "qwen2_vl_text", bridge.qwen),
+    "qwen2_5_vl": Wrapper("qwen2_5_vl_vision", "qwen2_5_vl_text", bridge.qwen),
+    "qwen3_vl": Wrapper("qwen3_vl_vision", "qwen3_vl_text", bridge.qwen),
+    "qwen3_vl_moe": Wrapper("qwen3_vl_vision", "qwen3_vl_moe_text", bridge.qwen),
+    "glm4v": Wrapper("glm4v_vision", "glm4v_text", bridge.glm),
+    "glm46v": Wrapper("glm4v_vision", "glm4v_text", bridge.glm),
+    "glm4v_moe": Wrapper("glm4v_moe_vision", "glm4v_moe_text", bridge.glm),
+    "qwen3_5": Wrapper("qwen3_5_vision", "qwen3_5_text", bridge.qwen),
+    "qwen3_5_moe": Wrapper("qwen3_5_vision", "qwen3_5_moe_text", bridge.qwen),
+    "lighton_ocr": Wrapper("pixtral", "qwen3", bridge.mistral3),
+    "blip-2": Wrapper("blip_2_vision_model", "opt", q_former, tied="text"),
+    "instructblip": Wrapper("instructblip_vision_model", "opt", q_former, tied="text"),
+    "kimi_k25": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
+    "kimi_vl": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
+    "phi4_multimodal": Wrapper(
+        "phi4_multimodal_vision",
+        "phi4_multimodal",
+        bridge.phi4,
+        excluded=("audio encoder and its projections", "LoRA adapters"),
+    ),
+}
+TEXTS = (*FAMILIES, *OTHERS)
+# Types that nested parts carry in published files, and the class that reads them.
+ALIASES = {
+    "qwen2_vl": "qwen2_vl_vision",
+    "qwen2_5_vl": "qwen2_5_vl_vision",
+    "qwen3_vl": "qwen3_vl_vision",
+    "qwen3_vl_moe": "qwen3_vl_vision",
+    "qwen3_vl_moe_vision": "qwen3_vl_vision",
+    "qwen3_5": "qwen3_5_vision",
+    "qwen3_5_moe": "qwen3_5_vision",
+    "qwen3_5_moe_vision": "qwen3_5_vision",
+    "glm4v_moe": "glm4v_moe_vision",
+    "moonvit": "kimi_k25_vision",
+    "intern_vit_6b": "internvl_vision",
+    "idefics3": "idefics3_vision",
+    "smolvlm": "smolvlm_vision",
+    "glm4v": "glm4v_vision",
+    "siglip": "siglip_vision_model",
+    "phi4mm": "phi4_multimodal",
+    "vicuna": "llama",
+    "kimi_k2": "deepseek_v3",
+    "glm4v_vl_text": "glm4v_text",
+}
