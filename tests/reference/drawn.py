@@ -1,0 +1,192 @@
+"""Random valid configurations of every family, small enough to build and count on the meta device in a blink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+Config = dict[str, Any]
+PLAIN = {"rms_norm_eps": 1e-6, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+
+
+class Draw:
+    """Draws from one seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.of = self.random.choice
+
+    def flag(self) -> bool:
+        return self.of([True, False])
+
+    def flags(self, *names: str) -> Config:
+        return {name: self.flag() for name in names}
+
+    def sizes(self, own_head: bool = True) -> Config:
+        """What every decoder states. own_head: heads may be wider or narrower than hidden_size / heads."""
+        kv_heads = self.of([1, 2, 4])
+        heads, head = kv_heads * self.of([1, 2, 3]), self.of([16, 32, 48, 80])
+        wide = heads * self.of([16, 32, 64])
+        out = {"intermediate_size": 32 * self.of([1, 3, 7]), "num_hidden_layers": self.of([1, 2, 3, 5, 8]),
+               "num_attention_heads": heads, "num_key_value_heads": kv_heads, "vocab_size": self.of([100, 1003]),
+               "tie_word_embeddings": self.flag(), "max_position_embeddings": self.of([512, 4096])}  # fmt: skip
+        return PLAIN | out | ({"hidden_size": wide, "head_dim": head} if own_head else {"hidden_size": heads * head})
+
+    def kinds(self, config: Config, *kinds: str) -> Config:
+        """Sometimes with an explicit kind per layer."""
+        if self.flag():
+            config["layer_types"] = [self.of(list(kinds)) for _ in range(config["num_hidden_layers"])]
+        return config
+
+    def windows(self, config: Config) -> Config:
+        return self.kinds(config | {"sliding_window": self.of([5, 16, 64])}, "full_attention", "sliding_attention")
+
+    def switched(self, config: Config) -> Config:
+        """Windows behind a switch."""
+        used = {
+            "use_sliding_window": self.flag(),
+            "sliding_window": self.of([8, 16]),
+            "max_window_layers": self.of([0, 2, 28]),
+        }
+        return config | used
+
+    def always(self, config: Config) -> Config:
+        return config | {"sliding_window": self.of([None, 5, 16, 4096])}
+
+    def experts(self, config: Config, name: str = "num_experts") -> Config:
+        return config | {name: self.of([4, 8]), "num_experts_per_tok": self.of([1, 2]), "moe_intermediate_size": 32}
+
+    def sparse(self, config: Config) -> Config:
+        return self.experts(config) | {
+            "decoder_sparse_step": self.of([1, 2]),
+            "mlp_only_layers": self.of([[], [0], [1, 2]]),
+        }
+
+    def tower(self, **more: Any) -> Config:
+        heads, patch = self.of([2, 3, 4]), self.of([14, 16])
+        return {"hidden_size": heads * self.of([16, 24, 32]), "intermediate_size": self.of([40, 100]), "num_channels": 3,
+                "num_hidden_layers": self.of([1, 2, 3]), "num_attention_heads": heads, "patch_size": patch,
+                "image_size": patch * self.of([8, 12, 16])} | more  # fmt: skip
+
+
+def _latent(draw: Draw) -> Config:
+    config = draw.experts(draw.sizes(False), "n_routed_experts") | draw.flags("attention_bias")
+    ranks = {"q_lora_rank": draw.of([None, 48]), "kv_lora_rank": 32, "qk_rope_head_dim": 16, "qk_nope_head_dim": 32,
+             "v_head_dim": draw.of([24, 32]), "first_k_dense_replace": draw.of([0, 1, 3]), "n_group": 2, "topk_group": 1,
+             "n_shared_experts": draw.of([1, 2]), "num_key_value_heads": config["num_attention_heads"]}  # fmt: skip
+    return config | ranks
+
+
+def _llama4(draw: Draw) -> Config:
+    config = draw.experts(draw.sizes(), "num_local_experts") | draw.flags("attention_bias", "use_qk_norm")
+    del config["moe_intermediate_size"]
+    config |= {
+        "intermediate_size_mlp": 96,
+        "interleave_moe_layer_step": draw.of([1, 2]),
+        "attention_chunk_size": draw.of([8, 16]),
+    }
+    if draw.flag():
+        config["moe_layers"] = [i for i in range(config["num_hidden_layers"]) if draw.flag()]
+    if draw.flag():
+        config["no_rope_layers"] = [draw.of([0, 1]) for _ in range(config["num_hidden_layers"])]
+    return draw.kinds(config | {"no_rope_layer_interval": draw.of([2, 4])}, "full_attention", "chunked_attention")
+
+
+def _linear(draw: Draw) -> Config:
+    return {"linear_num_key_heads": 2, "linear_num_value_heads": draw.of([2, 4]), "linear_key_head_dim": 16,
+            "linear_value_head_dim": draw.of([16, 24]), "shared_expert_intermediate_size": draw.of([16, 64])}  # fmt: skip
+
+
+def _hybrid(draw: Draw, config: Config) -> Config:
+    config = draw.kinds(config | _linear(draw) | draw.flags("attention_bias"), "full_attention", "linear_attention")
+    return config | {"rope_parameters": _mrope(config["head_dim"] // 4, 0.25)}
+
+
+def _mrope(width: int, factor: float = 1.0) -> Config:
+    pairs = max(1, width // 2)
+    section = [pairs - 2 * (pairs // 3), pairs // 3, pairs // 3]
+    return {"rope_type": "default", "rope_theta": 1e4, "mrope_section": section, "partial_rotary_factor": factor}
+
+
+def _ernie_moe(draw: Draw) -> Config:
+    config = draw.experts(draw.sizes(), "moe_num_experts") | draw.flags("use_bias")
+    config["moe_k"] = config.pop("num_experts_per_tok")
+    ends = {"moe_layer_start_index": draw.of([0, 1]), "moe_layer_end_index": draw.of([-1, 1, 3])}
+    return config | ends | {"moe_num_shared_experts": draw.of([0, 2]), "moe_layer_interval": draw.of([1, 2])}
+
+
+def _glm_moe(draw: Draw) -> Config:
+    config = draw.experts(draw.sizes(False), "n_routed_experts") | draw.flags("attention_bias")
+    return config | {"n_shared_experts": draw.of([1, 2]), "first_k_dense_replace": draw.of([0, 1])}
+
+
+def _opt(draw: Draw) -> Config:
+    sizes = draw.sizes(False)
+    kept = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "tie_word_embeddings")
+    config = {name: sizes[name] for name in kept} | draw.flags("enable_bias", "do_layer_norm_before")
+    return config | {"word_embed_proj_dim": sizes["hidden_size"], "ffn_dim": 96, "pad_token_id": 1}
+
+
+def _lfm2(draw: Draw) -> Config:
+    config = draw.sizes(False) | draw.flags("conv_bias", "block_auto_adjust_ff_dim")
+    config |= {"block_multiple_of": draw.of([16, 256]), "block_ffn_dim_multiplier": draw.of([1.0, 1.3])}
+    rest = [draw.of(["full_attention", "conv"]) for _ in range(config["num_hidden_layers"] - 1)]
+    return config | {"layer_types": ["full_attention", *rest]}
+
+
+def _mamba(draw: Draw) -> Config:
+    sizes = {"hidden_size": draw.of([64, 100]), "state_size": draw.of([8, 16]), "conv_kernel": draw.of([2, 4])}
+    return (
+        sizes
+        | {"num_hidden_layers": 3, "vocab_size": 100}
+        | draw.flags("use_bias", "use_conv_bias", "tie_word_embeddings")
+    )
+
+
+TEXTS: dict[str, Callable[[Draw], Config]] = {
+    "llama": lambda d: d.sizes() | d.flags("attention_bias", "mlp_bias"),
+    "granite": lambda d: d.sizes(False) | d.flags("attention_bias", "mlp_bias"),
+    "seed_oss": lambda d: d.sizes() | d.flags("attention_bias", "attention_out_bias", "mlp_bias"),
+    "smollm3": lambda d: (
+        d.switched(d.sizes(False)) | d.flags("attention_bias", "mlp_bias") | {"no_rope_layer_interval": 2}
+    ),
+    "mistral": lambda d: d.always(d.sizes()),
+    "ministral": lambda d: d.windows(d.sizes()),
+    "ministral3": lambda d: d.always(d.sizes()),
+    "mixtral": lambda d: d.always(d.experts(d.sizes(), "num_local_experts")),
+    "starcoder2": lambda d: d.always(d.sizes(False)) | d.flags("use_bias"),
+    "stablelm": lambda d: d.sizes(False) | d.flags("use_qkv_bias", "qk_layernorm", "use_parallel_residual"),
+    "qwen2": lambda d: d.switched(d.sizes(False)),
+    "qwen2_moe": lambda d: (
+        d.switched(d.sparse(d.sizes(False))) | d.flags("qkv_bias") | {"shared_expert_intermediate_size": 48}
+    ),
+    "qwen3": lambda d: d.switched(d.sizes()) | d.flags("attention_bias"),
+    "qwen3_moe": lambda d: d.switched(d.sparse(d.sizes())) | d.flags("attention_bias"),
+    "qwen3_next": lambda d: _hybrid(d, d.sparse(d.sizes())),
+    "qwen3_5_text": lambda d: _hybrid(d, d.sizes()),
+    "qwen3_5_moe_text": lambda d: _hybrid(d, d.experts(d.sizes())),
+    "gemma": lambda d: d.sizes() | d.flags("attention_bias"),
+    "gemma2": lambda d: d.windows(d.sizes()) | d.flags("attention_bias"),
+    "gemma3_text": lambda d: d.windows(d.sizes()) | d.flags("attention_bias"),
+    "cohere": lambda d: d.sizes(False) | d.flags("attention_bias", "use_qk_norm"),
+    "cohere2": lambda d: d.windows(d.sizes(False)) | d.flags("attention_bias"),
+    "olmo": lambda d: d.sizes(False) | d.flags("attention_bias"),
+    "olmo2": lambda d: d.sizes(False) | d.flags("attention_bias"),
+    "olmo3": lambda d: d.windows(d.sizes(False)) | d.flags("attention_bias"),
+    "phi": lambda d: d.sizes(False) | d.flags("qk_layernorm"),
+    "phi3": lambda d: d.always(d.sizes(False)),
+    "glm4": lambda d: d.sizes() | d.flags("attention_bias"),
+    "glm4_moe": lambda d: _glm_moe(d) | d.flags("use_qk_norm"),
+    "exaone4": lambda d: d.windows(d.sizes(False)) | {"sliding_window_pattern": d.of([2, 4])},
+    "ernie4_5": lambda d: d.sizes() | d.flags("use_bias"),
+    "ernie4_5_moe": _ernie_moe,
+    "hunyuan_v1_dense": lambda d: d.sizes() | d.flags("attention_bias"),
+    "gpt_oss": lambda d: d.windows(d.experts(d.sizes(), "num_local_experts")) | d.flags("attention_bias"),
+    "deepseek_v2": _latent,
+    "deepseek_v3": _latent,
+    "llama4_text": _llama4,
+    "opt": _opt,
+    "lfm2": _lfm2,
+    "mamba": _mamba,
+}
