@@ -24,13 +24,12 @@ def render(choice: Choice) -> None:
     if choice.variant is None or choice.baseline is None:
         way_out(choice.problem, "compare")
         return
-    first, second, third = st.columns(3)
-    hardware = first.multiselect("Hardware", hardware_names(), default=FLEET, key="cmp.hw", bind="query-params")
-    models = second.multiselect("Models", model_names(), default=[], key="cmp.model", placeholder="the one on the left", bind="query-params")
-    stacks = third.multiselect("Engines", list(engines()), default=[], key="cmp.engine", placeholder="the one on the left", bind="query-params")
-    first, second = st.columns([2, 1])
-    metric = first.selectbox("Shown", list(METRICS), format_func=lambda name: METRICS[name].title, key="cmp.metric", index=2, bind="query-params")
-    mixed = second.toggle("With the techniques on the left", True, key="cmp.mix", bind="query-params")
+    hardware = st.multiselect("Hardware", hardware_names(), default=FLEET, key="cmp.hw", bind="query-params")
+    first, second, third, fourth = st.columns(4, vertical_alignment="bottom")
+    models = first.multiselect("Models", model_names(), default=[], key="cmp.model", placeholder="the one on the left", bind="query-params")
+    stacks = second.multiselect("Engines", list(engines()), default=[], key="cmp.engine", placeholder="the one on the left", bind="query-params")
+    metric = third.selectbox("Shown", list(METRICS), format_func=lambda name: METRICS[name].title, key="cmp.metric", index=2, bind="query-params")
+    mixed = fourth.toggle("With the techniques", True, key="cmp.mix", bind="query-params")
     base = choice.variant if mixed else choice.baseline
     axes = {name: values for name, values in (("hardware", hardware), ("model", models), ("engine", stacks)) if values}
     if not axes:

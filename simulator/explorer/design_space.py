@@ -111,7 +111,7 @@ def _details(event: Any, frame: pd.DataFrame, front: pd.DataFrame, base: Scenari
         cell.metric(label, value)
     if row in front.index and "binding_stage" in front:
         winner = front.loc[row]
-        gave = ", ".join(f"{name.removeprefix('gave_up_')} {winner[name]:+.0%}" for name in front.columns if name.startswith("gave_up_") and winner[name] > 0)
-        st.caption(f"Bound by {winner['binding_stage']} ({winner['binding_resource']}). " + (f"Against the best of the front it gives up {gave}." if gave else "Nothing on the front is better."))
+        gave = ", ".join(f"{METRICS[name.removeprefix('gave_up_')].title.partition(' [')[0]} {winner[name]:+.0%}" for name in front.columns if name.startswith("gave_up_") and winner[name] > 0)
+        st.caption(f"Bound by {winner['binding_stage']} ({winner['binding_resource']}). " + (f"Against the best of the front: {gave}." if gave else "Nothing on the front is better."))
     scenario = Space(base, axes).pick(frame, int(frame.index.get_loc(row)))
     st.button("Load into What if", key="space-load", type="primary", icon=":material/compare_arrows:", on_click=show, args=(scenario, "what-if"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,15 +10,23 @@ import streamlit as st
 from simulator.bibliography import citation
 from simulator.explorer import share
 from simulator.explorer.assign import assign
+from simulator.explorer.picture import Draw, figure_downloads
 from simulator.explorer.sidebar import show
 from simulator.figures.theme import Mode
 from simulator.figures.verdict import Remark
 from simulator.quantity import text
+from simulator.ratio import Ratio
 from simulator.request import Estimate
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
 
-CHART = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+
+def _config(key: str) -> dict[str, Any]:
+    """A camera that saves a PNG under the figure's name, and a way back from zooming."""
+    return {
+        "displaylogo": False, "responsive": True, "modeBarButtons": [["toImage", "resetScale2d"]],
+        "toImageButtonOptions": {"format": "png", "filename": key, "scale": 2},
+    }  # fmt: skip
 
 
 def mode() -> Mode:
@@ -31,12 +38,12 @@ def chart(figure: go.Figure, key: str, alt: str, title: str = "") -> None:
     """A figure across the column, with a title above it; `alt` says in words what it shows."""
     if title:
         st.markdown(f"**{title}**")
-    st.plotly_chart(figure, key=key, theme=None, config=CHART, alt=alt)
+    st.plotly_chart(figure, key=key, theme=None, config=_config(key), alt=alt)
 
 
 def chart_events(figure: go.Figure, key: str, alt: str) -> Any:
     """As `chart`; returns what the reader clicked."""
-    return st.plotly_chart(figure, key=key, theme=None, config=CHART, alt=alt, on_select="rerun", selection_mode="points")
+    return st.plotly_chart(figure, key=key, theme=None, config=_config(key), alt=alt, on_select="rerun", selection_mode="points")
 
 
 def remark(item: Remark, key: str) -> None:
@@ -62,12 +69,24 @@ def _keep(kinds: list[str]) -> None:
     assign({"with": kinds})
 
 
-def quantity(label: str, before: float, after: float, unit: str, band: tuple[float, float] | None = None, help: str = "") -> None:
-    """One `st.metric` of the variant with its change against the baseline; the baseline and the band stand below."""
+def quantity(label: str, before: float, after: float, unit: str, help: str, band: tuple[float, float] | None = None, speed: Ratio | None = None) -> None:
+    """One `st.metric` of the variant with its change against the baseline; below: the change's band, the value's band, the baseline.
+
+    speed: baseline over variant, with the band that two estimates on the same fits have together."""
     moved = before > 0 and abs(after / before - 1.0) >= 0.0005
     change = f"{after / before - 1.0:+.1%}" if moved else "unchanged"
-    st.metric(label, shown(after, unit), change, delta_color="inverse" if moved else "off", delta_arrow="auto" if moved else "off", help=help)
-    st.caption(f"baseline {shown(before, unit)}" + (f"  \n80 %: {shown(band[0], unit)} – {shown(band[1], unit)}" if band else ""))
+    with st.container(gap="xsmall"):
+        st.metric(label, shown(after, unit), change, delta_color="inverse" if moved else "off", delta_arrow="auto" if moved else "off", help=help)
+        lines = [f"80%: {1 / float(speed.upper) - 1:+.0%} to {1 / float(speed.lower) - 1:+.0%}"] if moved and speed is not None else []
+        lines += [f"baseline {shown(before, unit)}"]
+        lines += [f"80%: {interval(*band, unit)}"] if band else []
+        st.caption("  \n".join(lines))
+
+
+def interval(low: float, high: float, unit: str) -> str:
+    """Two numbers in the unit of the larger: `0.51 – 1.25 s`."""
+    number, _, scaled = text(high, unit).partition(" ")
+    return f"{low / high * float(number):.3g} – {number} {scaled}"
 
 
 def shown(value: float, unit: str) -> str:
@@ -75,7 +94,7 @@ def shown(value: float, unit: str) -> str:
     return f"${value:,.2f}" if unit == "$" else text(value, unit)
 
 
-def downloads(scenario: Scenario, result: Estimate, figures: dict[str, Callable[[], go.Figure]], key: str) -> None:
+def downloads(scenario: Scenario, result: Estimate, figures: dict[str, Draw], key: str) -> None:
     """The same numbers as files, and the commands that give them."""
     with st.expander("Take it with you: command, code, files", icon=":material/download:"):
         st.caption("The address of this page is its whole state: copy it to send exactly this. The same numbers come from:")
@@ -87,8 +106,7 @@ def downloads(scenario: Scenario, result: Estimate, figures: dict[str, Callable[
             st.download_button("Python", share.as_python(scenario), "scenario.py", "text/x-python", key=f"{key}-py", on_click="ignore")
             papers = citation(scenario)
             st.download_button("BibTeX", papers, "papers.bib", "text/plain", key=f"{key}-bib", on_click="ignore", disabled=not papers)
-            for name, draw in figures.items():
-                st.download_button(f"{name} HTML", _html(draw), f"{name}.html", "text/html", key=f"{key}-{name}-html", on_click="ignore")
+            figure_downloads(figures, key)
         launch(scenario, key)
 
 
@@ -110,7 +128,3 @@ def launch(scenario: Scenario, key: str) -> None:
     for line in made.lacking:
         st.markdown(f":red[:material/block:] {line}")
     st.download_button("Launch script", made.script(), "launch.sh", "text/x-shellscript", key=f"{key}-launch", on_click="ignore")
-
-
-def _html(draw: Callable[[], go.Figure]) -> Callable[[], str]:
-    return lambda: draw().to_html(include_plotlyjs=True)

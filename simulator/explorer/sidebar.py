@@ -66,7 +66,7 @@ def title_of(kind: str) -> str:
     """A technique or preset as listed: its name and what it is."""
     named = presets()
     if kind in named:
-        return f"{kind} · {' + '.join(part for part, _ in named[kind].parts)}"
+        return f"{kind} · {' + '.join(registry()[part].about.title for part, _ in named[kind].parts)}"
     return f"{kind} · {registry()[kind].about.title}"
 
 

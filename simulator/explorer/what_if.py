@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 import streamlit as st
 
-from simulator.explorer.cache import estimated, operators_of, river_of
+from simulator.explorer.cache import estimated, operators_of, river_of, speed_ups, unset_of
 from simulator.explorer.parts import chart, downloads, mode, quantity, remark, way_out
 from simulator.explorer.sidebar import Choice, name_of
 from simulator.figures import memory_parts, memory_waterfall, roofline, stage_bars, token_river
@@ -14,6 +14,8 @@ from simulator.request import Estimate
 from simulator.spec.load_hardware import load_hardware
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
+
+BANDS = "Bands hold 80% of outcomes; that of a change is narrower, as both sides share most of what is uncertain."
 
 
 def render(choice: Choice) -> None:
@@ -62,17 +64,18 @@ def _headline(baseline: Scenario, variant: Scenario, result: Estimate) -> None:
 
 def _metrics(baseline: Estimate, variant: Estimate) -> None:
     columns = st.columns(6, gap="small")
+    speed = speed_ups(baseline.scenario, variant.scenario)
     with columns[0]:
-        quantity("TTFT", baseline.ttft_s, variant.ttft_s, "s", (variant.ttft_s_lower, variant.ttft_s_upper),
-                 "Time to first token: preprocess + encode + project + prefill + the engine's own time")  # fmt: skip
+        quantity("TTFT", baseline.ttft_s, variant.ttft_s, "s", f"Time to first token: preprocess + encode + project + prefill + the engine's own time. {BANDS}",
+                 (variant.ttft_s_lower, variant.ttft_s_upper), speed["ttft_s"])  # fmt: skip
     with columns[1]:
-        quantity("TPOT", baseline.tpot_s, variant.tpot_s, "s", (variant.tpot_s_lower, variant.tpot_s_upper), "Time per output token after the first")
+        quantity("TPOT", baseline.tpot_s, variant.tpot_s, "s", f"Time per output token after the first. {BANDS}", (variant.tpot_s_lower, variant.tpot_s_upper), speed["tpot_s"])
     with columns[2]:
-        quantity("Peak memory", float(baseline.memory.peak_bytes), float(variant.memory.peak_bytes), "B", None, "On the fullest device")
+        quantity("Peak memory", float(baseline.memory.peak_bytes), float(variant.memory.peak_bytes), "B", "On the fullest device; exact up to what the engine reserves")
     with columns[3]:
-        quantity("Energy", baseline.energy_j, variant.energy_j, "J", None, "Per request; the power model is good to about 30 %")
+        quantity("Energy", baseline.energy_j, variant.energy_j, "J", "Per request; the power model is good to about 30%")
     with columns[4]:
-        quantity("Cost per 1,000", baseline.cost_usd * 1e3, variant.cost_usd * 1e3, "$", None, "US dollars per 1,000 requests at the profile's hourly price")
+        quantity("Cost per 1,000", baseline.cost_usd * 1e3, variant.cost_usd * 1e3, "$", "US dollars per 1,000 requests at the profile's hourly price")
     with columns[5]:
         _fidelity(variant)
 
@@ -84,15 +87,17 @@ def _fidelity(variant: Estimate) -> None:
         st.metric("Fidelity", "unknown" if silent else "100%", "no evidence" if silent else "nothing lossy", delta_color="off", delta_arrow="off",
                   help="Share of the baseline's accuracy, from published results")  # fmt: skip
         return
-    st.metric("Fidelity", f"{float(found.retained):.1%}", str(found.grade), delta_color="off", delta_arrow="off",
-              help="Share of the baseline's accuracy. " + "; ".join(found.evidence))  # fmt: skip
-    st.caption(f"baseline 100%  \n80 %: {float(found.low):.1%} – {float(found.high):.1%}")
+    with st.container(gap="xsmall"):
+        st.metric("Fidelity", f"{float(found.retained):.1%}", f"{found.grade} evidence", delta_color="off", delta_arrow="off",
+                  help="Share of the baseline's accuracy. Direct: published for this technique on such a model; pooled: from its whole family. "
+                  + "; ".join(found.evidence))  # fmt: skip
+        st.caption(f"baseline 100%  \n80%: {float(found.low) * 100:.1f} – {float(found.high):.1%}")
 
 
 def _verdict(baseline: Estimate, variant: Estimate, same: bool) -> None:
     left, right = st.columns([3, 2])
     with left:
-        st.markdown(binding(variant) + ("" if same else " " + change(baseline, variant)))
+        st.markdown(binding(variant) + ("" if same else " " + change(baseline, variant, speed_ups(baseline.scenario, variant.scenario)["latency_s"])))
         suits = fit(variant)
         remark(suits, "fit")
         following = advice(variant, estimated)
@@ -101,7 +106,7 @@ def _verdict(baseline: Estimate, variant: Estimate, same: bool) -> None:
     with right:
         if not variant.scenario.techniques:
             st.info("Add a technique on the left to see what it changes; any mix is allowed.", icon=":material/add_circle:")
-        for item in deployment(variant.scenario):
+        for item in deployment(variant.scenario, unset_of(variant.scenario)):
             colour = {"good": "green", "note": "orange", "bad": "red"}[item.tone]
             icon = {"good": "check_circle", "note": "build", "bad": "block"}[item.tone]
             st.markdown(f":{colour}[:material/{icon}:] {item.sentence}")

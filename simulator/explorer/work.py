@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from simulator.explorer.picture import Draw, figure_downloads
 from simulator.search import Space, sweep
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import Spec
@@ -74,9 +75,8 @@ def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, Spec) else value
 
 
-def frame_download(frame: pd.DataFrame, name: str, draw: Callable[[], Any]) -> None:
-    """CSV of a frame and the figure as a page of its own."""
+def frame_download(frame: pd.DataFrame, name: str, draw: Draw) -> None:
+    """CSV of a frame and the figure as files."""
     with st.container(horizontal=True):
         st.download_button("CSV", lambda: frame.to_csv(index=False), f"{name}.csv", "text/csv", key=f"{name}-csv", on_click="ignore", icon=":material/download:")
-        st.download_button("Figure HTML", lambda: draw().to_html(include_plotlyjs=True), f"{name}.html", "text/html", key=f"{name}-html", on_click="ignore",
-                           icon=":material/download:")  # fmt: skip
+        figure_downloads({"figure": draw}, name)

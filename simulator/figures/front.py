@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from simulator.figures.grid import METRICS
-from simulator.figures.theme import BLUE, CYCLE, GREY, ORANGE, Mode, figure, ink, title
+from simulator.figures.theme import BLUE, CYCLE, GREY, ORANGE, Mode, figure, ink, log_axis, title
 from simulator.quantity import text
 
 
@@ -23,7 +23,7 @@ def pareto_scatter(
     data: list[dict[str, Any]] = []
     rest = frame.drop(index=front.index)
     chosen = groups if groups is not None else pd.Series("", index=frame.index)
-    data.append(_cloud(rest, names, across, up, "dominated or not allowed", {"color": GREY, "size": 6, "opacity": 0.35, "symbol": "circle"}))
+    data.append(_cloud(rest, names, across, up, "beaten, or beyond the limits", {"color": GREY, "size": 6, "opacity": 0.35, "symbol": "circle"}))
     ordered = front.sort_values([across, up])
     data.append({"type": "scatter", "mode": "lines", "x": (ordered[across] * x.factor).tolist(), "y": (ordered[up] * y.factor).tolist(), "hoverinfo": "skip",
                  "showlegend": False, "line": {"color": ink(mode), "width": 1, "dash": "dot"}})  # fmt: skip
@@ -37,16 +37,14 @@ def pareto_scatter(
     if len(knees):
         data.append({"type": "scatter", "mode": "markers", "x": (knees[across] * x.factor).tolist(), "y": (knees[up] * y.factor).tolist(), "name": "knee",
                      "hoverinfo": "skip", "marker": {"symbol": "star-open", "size": 22, "color": ORANGE, "line": {"width": 2}}})  # fmt: skip
-    wide = log and _wide(frame[across])
-    tall = log and _wide(frame[up])
     return figure(
         data, mode, 520, hovermode="closest", clickmode="event+select",
-        xaxis={"title": title(x.title), **_axis(wide)}, yaxis={"title": title(y.title), **_axis(tall)},
+        xaxis={"title": title(x.title), **_axis(frame[across] * x.factor, log)}, yaxis={"title": title(y.title), **_axis(frame[up] * y.factor, log)},
     )  # fmt: skip
 
 
-def _axis(log: bool) -> dict[str, Any]:
-    return {"type": "log", "dtick": "D2"} if log else {"type": "linear"}
+def _axis(column: pd.Series, log: bool) -> dict[str, Any]:
+    return log_axis(column.tolist()) if log and _wide(column) else {"type": "linear"}
 
 
 def _wide(column: pd.Series) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from simulator.figures.theme import BASELINE, BLUE, CYCLE, SEQUENTIAL, Mode, figure, ink, title, translucent
+from simulator.figures.theme import BASELINE, BLUE, CYCLE, SEQUENTIAL, Mode, figure, ink, log_axis, title, translucent
 from simulator.quantity import text
 
 STAGES = ("preprocess", "encode", "project", "prefill", "decode")
@@ -83,7 +83,7 @@ def lines(frames: Mapping[str, pd.DataFrame], path: str, metric: str, log: bool 
                 "line": {"color": colour, "width": 2, "dash": "dot" if colour == BASELINE else "solid"},
                 "marker": {"size": 5, "symbol": ["circle" if fits else "x" for fits in frame["fits"]]},
                 "customdata": regimes(frame, metric).tolist(),
-                "hovertemplate": f"{label}<br>{path} = %{{x}}<br><b>%{{y:.4g}}</b> {shown.title}<br>%{{customdata}}<extra></extra>",
+                "hovertemplate": f"{label}<br>{words(path)} = %{{x}}<br><b>%{{y:.4g}}</b> {shown.title}<br>%{{customdata}}<extra></extra>",
             }
         )  # fmt: skip
     shapes, notes = _stretches(list(frames.values())[-1], path, metric, log)
@@ -91,7 +91,7 @@ def lines(frames: Mapping[str, pd.DataFrame], path: str, metric: str, log: bool 
         shapes.append({"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": at, "x1": at, "line": {"color": ink(mode), "width": 1, "dash": "dash"}})
     return figure(
         data, mode, 470, shapes=shapes, annotations=notes, hovermode="closest", margin={"t": 66},
-        xaxis={"title": title(words(path)), "type": "log" if log else "linear"} | ({"dtick": "D2"} if log else {}),
+        xaxis={"title": title(words(path)), **(log_axis([float(x) for frame in frames.values() for x in frame[path]]) if log else {"type": "linear"})},
         yaxis={"title": title(shown.title), "rangemode": "tozero"}, legend={"y": 1.09},
     )  # fmt: skip
 
@@ -113,7 +113,7 @@ def _stretches(frame: pd.DataFrame, path: str, metric: str, log: bool) -> tuple[
             shapes.append({"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "x0": left, "x1": right, "layer": "below", "line": {"width": 0},
                            "fillcolor": "rgba(128,128,128,0.10)"})  # fmt: skip
         centre = middle(left, right) if right > left else left
-        notes.append({"x": np.log10(centre) if log else centre, "y": 1.0, "yref": "paper", "yanchor": "bottom", "text": str(named[start]).replace(": ", ":<br>"),
+        notes.append({"x": np.log10(centre) if log else centre, "y": 1.0, "yref": "paper", "yanchor": "bottom", "text": str(named[start]).replace(": ", "<br>by "),
                       "showarrow": False, "font": {"size": 10}})  # fmt: skip
     return shapes, notes
 
@@ -130,7 +130,7 @@ def heat(frame: pd.DataFrame, across: str, up: str, metric: str, logs: tuple[boo
         {
             "type": "heatmap", "x": x, "y": y, "z": z, "colorscale": SEQUENTIAL, "colorbar": {"title": {"text": shown.title, "side": "right"}, "thickness": 14},
             "customdata": named.to_numpy(dtype=object),
-            "hovertemplate": f"{across} = %{{x}}<br>{up} = %{{y}}<br><b>%{{z:.4g}}</b> {shown.title}<br>%{{customdata}}<extra></extra>",
+            "hovertemplate": f"{words(across)} = %{{x}}<br>{words(up)} = %{{y}}<br><b>%{{z:.4g}}</b> {shown.title}<br>%{{customdata}}<extra></extra>",
         }
     ]  # fmt: skip
     numeric = all(isinstance(item, float) for item in (*x, *y))
@@ -148,7 +148,7 @@ def heat(frame: pd.DataFrame, across: str, up: str, metric: str, logs: tuple[boo
                           "font": {"size": 12, "color": "#FFFFFF"}, "bgcolor": "rgba(20,20,20,0.55)"})  # fmt: skip
     else:
         data[0] |= {"text": [[text(value / shown.factor, shown.unit) if np.isfinite(value) else "" for value in row] for row in z], "texttemplate": "%{text}"}
-    axes = [{"type": "log", "dtick": "D2"} if log else {"type": "linear" if numeric else "category"} for log in logs]
+    axes = [log_axis(cells) if log else {"type": "linear" if numeric else "category"} for log, cells in zip(logs, (x, y), strict=True)]
     return figure(data, mode, 520, annotations=notes, xaxis={"title": title(words(across))} | axes[0], yaxis={"title": title(words(up))} | axes[1], margin={"t": 24})
 
 

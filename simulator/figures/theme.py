@@ -6,6 +6,7 @@ blindness; identity is never carried by colour alone (labels, symbols and hatche
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -31,23 +32,23 @@ SYMBOLS = {"preprocess": "x", "encode": "circle", "project": "diamond", "prefill
 SEQUENTIAL = "Cividis"
 DIVERGING = [[0.0, BLUE], [0.5, "#F2F2F2"], [1.0, VERMILLION]]
 
-_INK: dict[Mode, tuple[str, str, str]] = {
-    "light": ("#1F2933", "rgba(31,41,51,0.12)", "#FFFFFF"),
-    "dark": ("#E8ECF1", "rgba(232,236,241,0.16)", "#1B2027"),
+_INK: dict[Mode, tuple[str, str, str, str]] = {
+    "light": ("#1F2933", "rgba(31,41,51,0.12)", "#FFFFFF", "#FFFFFF"),
+    "dark": ("#E8ECF1", "rgba(232,236,241,0.16)", "#1B2027", "#11151A"),
 }
 FONT = "Source Sans Pro, Source Sans, Helvetica, Arial, sans-serif"
 
 
 def template(mode: Mode = "light") -> go.layout.Template:
-    """Transparent background, thin grid, horizontal legend above the plot."""
-    ink, grid, card = _INK[mode]
+    """The page's own background (a saved picture has it too), thin grid, horizontal legend above the plot."""
+    ink, grid, card, page = _INK[mode]
     axis = {"gridcolor": grid, "linecolor": grid, "zerolinecolor": grid, "ticks": "outside", "tickcolor": grid,
             "automargin": True, "title": {"standoff": 8, "font": {"size": 12}}, "exponentformat": "SI extended"}  # fmt: skip
     return go.layout.Template(
         layout={
             "font": {"family": FONT, "size": 12, "color": ink},
             "title": {"font": {"size": 15}, "x": 0.0, "xanchor": "left", "y": 1.0, "yanchor": "top", "yref": "container", "pad": {"t": 6}},
-            "paper_bgcolor": "rgba(0,0,0,0)",
+            "paper_bgcolor": page,
             "plot_bgcolor": "rgba(0,0,0,0)",
             "colorway": list(CYCLE),
             "xaxis": axis,
@@ -70,7 +71,7 @@ def ink(mode: Mode) -> str:
 
 def paper(mode: Mode) -> str:
     """Colour of the page behind a figure."""
-    return _INK[mode][2]
+    return _INK[mode][3]
 
 
 def figure(data: Sequence[Mapping[str, Any]], mode: Mode, height: int, **layout: Any) -> go.Figure:
@@ -81,6 +82,15 @@ def figure(data: Sequence[Mapping[str, Any]], mode: Mode, height: int, **layout:
 def title(words: str) -> dict[str, Any]:
     """Title of an axis; every axis has one, with its unit."""
     return {"text": words}
+
+
+def log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """A logarithmic axis whose every tick is written out: 1, 2, 5 within three decades, powers of ten beyond."""
+    positive = [value for value in values if value > 0 and math.isfinite(value)]
+    low, high = (math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))) if positive else (0, 1)
+    steps = (1, 2, 5) if high - low <= 3 else (1,)
+    ticks = [step * 10.0**power for power in range(low, high + 1) for step in steps]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.12g}" for tick in ticks]}
 
 
 def seconds_unit(values: Sequence[float]) -> tuple[float, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal, final
 
 from simulator.presets import presets
 from simulator.quantity import text
+from simulator.ratio import Ratio
 from simulator.request import Estimate
 from simulator.spec.scenario import Scenario, TechniqueUse
 from simulator.spec.source import SpecError
@@ -59,22 +60,15 @@ def binding(result: Estimate) -> str:
     )
 
 
-def change(baseline: Estimate, variant: Estimate) -> str:
-    """What the variant gains or loses, in one sentence."""
-    parts = [f"{name} {_ratio(before, after)}" for name, before, after in (
-        ("TTFT", baseline.ttft_s, variant.ttft_s),
-        ("TPOT", baseline.tpot_s, variant.tpot_s),
-        ("peak memory", float(baseline.memory.peak_bytes), float(variant.memory.peak_bytes)),
-    ) if before > 0]  # fmt: skip
-    return f"Against the baseline: {', '.join(parts)}."
-
-
-def _ratio(before: float, after: float) -> str:
-    if after <= 0:
-        return "gone"
-    if abs(after / before - 1.0) < 0.005:
-        return "unchanged"
-    return f"{before / after:.2f}x lower" if after < before else f"{after / before:.2f}x higher"
+def change(baseline: Estimate, variant: Estimate, speed: Ratio) -> str:
+    """What the variant gains or loses on the whole answer, in one sentence; `speed` is baseline over variant with its own band."""
+    expected, low, high = float(speed.expected), float(speed.lower), float(speed.upper)
+    times = f"{text(variant.latency_s, 's')} instead of {text(baseline.latency_s, 's')}"
+    if abs(expected - 1.0) < 0.005:
+        return f"The whole answer takes as long as the baseline's, {text(variant.latency_s, 's')}."
+    if expected > 1.0:
+        return f"The whole answer is **{expected:.2f}x faster** than the baseline's (80%: {low:.2f} to {high:.2f}x): {times}."
+    return f"The whole answer is **{1 / expected:.2f}x slower** than the baseline's (80%: {1 / high:.2f} to {1 / low:.2f}x): {times}."
 
 
 def fit(result: Estimate) -> Remark:
@@ -101,8 +95,8 @@ def abouts(kind: str) -> list[About]:
     return [known[part].about for part in kinds if part in known]
 
 
-def deployment(scenario: Scenario) -> list[Remark]:
-    """For every technique: does the chosen engine run it today, with a patch, or not at all?"""
+def deployment(scenario: Scenario, unset: Collection[str] = ()) -> list[Remark]:
+    """Whether the chosen engine runs the mix today, then the same per technique. unset: those it has, but not with these settings."""
     remarks: list[Remark] = []
     for use in scenario.techniques:
         for about in abouts(use.kind):
@@ -110,10 +104,19 @@ def deployment(scenario: Scenario) -> list[Remark]:
             named = f"{use.kind}" + (f" ({about.title})" if about.title else "")
             if scenario.engine in ("ideal", "survey"):
                 status, source = "hypothetical", "the engine is a model, not a program"
+            if status == "runs" and use.kind in unset:
+                status = "patch"
             words = {"runs": "runs on", "patch": "needs a patch of", "hypothetical": "is not available on"}[status]
             tail = f": {source}" if source else ""
             remarks.append(Remark("good" if status == "runs" else "note" if status == "patch" else "bad", f"{named} {words} {scenario.engine}{tail}."))
-    return remarks
+    return [_overall(scenario.engine, remarks), *remarks] if remarks else []
+
+
+def _overall(engine: str, remarks: list[Remark]) -> Remark:
+    tones = {remark.tone for remark in remarks}
+    if "bad" in tones:
+        return Remark("bad", f"**Not deployable on {engine} as it is.**")
+    return Remark("note", f"**Deployable on {engine} with a patch.**") if "note" in tones else Remark("good", f"**Deployable on {engine} today.**")
 
 
 def advice(result: Estimate, estimate: Callable[[Scenario], Estimate]) -> Remark | None:

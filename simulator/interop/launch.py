@@ -38,8 +38,8 @@ class Argument:
 @dataclass(frozen=True, slots=True)
 class Launch:
     """A launch command. arguments: its flags with version and source; options: for a YAML file where the engine takes one (empty:
-    none); notes: what to do besides; lacking: techniques of the scenario that the engine cannot run, with the reason.
-    minimum: the newest of the flags' versions."""
+    none); notes: what to do besides; lacking: techniques of the scenario that the engine cannot run, with the reason; unset: those of
+    them that it has, but not with these settings. minimum: the newest of the flags' versions."""
 
     engine: str
     command: str
@@ -47,6 +47,7 @@ class Launch:
     options: dict[str, Any]
     notes: tuple[str, ...]
     lacking: tuple[str, ...]
+    unset: tuple[str, ...]
     minimum: str
 
     def script(self) -> str:
@@ -81,6 +82,7 @@ def launch(scenario: Scenario, engine: str) -> Launch:
     options: dict[str, Any] = {}
     notes: list[str] = []
     lacking: list[str] = []
+    unset: list[str] = []
     for item in data["arguments"]:
         if _holds(item, values):
             arguments.append(Argument(item["flag"].format(**values), str(item["since"]), item["source"]))
@@ -96,6 +98,8 @@ def launch(scenario: Scenario, engine: str) -> Launch:
             shown = f"{name} ({kind})" if name != kind else kind
             settings = {knob: given[knob] for knob in ("bits", "format", "split") if knob in given} if data["techniques"].get(kind) else {}
             at = " with " + ", ".join(f"{knob} {value}" for knob, value in settings.items()) if settings else ""
+            if data["techniques"].get(kind):
+                unset.append(name)
             lacking.append(f"{shown}{at}: {engine} has no flag for it ({state}: {reason})")
         for item in entries:
             arguments.append(Argument(str(item.get("flag", "")).format(**given), str(item["since"]), item["source"]))
@@ -107,7 +111,7 @@ def launch(scenario: Scenario, engine: str) -> Launch:
     if options:
         command += " --extra_llm_api_options options.yaml"
     minimum = max((item.since for item in arguments), key=lambda text: [int(part) for part in text.split(".")])
-    return Launch(engine, command, tuple(arguments), options, tuple(notes), tuple(lacking), minimum)
+    return Launch(engine, command, tuple(arguments), options, tuple(notes), tuple(lacking), tuple(unset), minimum)
 
 
 def _values(case: Case) -> dict[str, Any]:
