@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write it to standard output."""
     from simulator.interop import launch as interop
+    from simulator.interop import share
 
     scenario = read_scenario(args)
     if args.kind in interop.flags():
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(made.to_dict()) if args.json else made.script(), end="\n" if args.json else "")
         return 0
     writers = {
-        "yaml": interop.scenario_yaml, "python": interop.scenario_python, "csv": interop.scenario_csv, "bibtex": interop.scenario_bibtex,
+        "yaml": share.as_yaml, "python": share.as_python, "csv": share.as_csv, "bibtex": share.as_bibtex,
     }  # fmt: skip
     text = writers[args.kind](scenario)
     print(json.dumps({"as": args.kind, "text": text}) if args.json else text, end="\n" if args.json else "")

@@ -29,18 +29,19 @@ def render(choice: Choice) -> None:
     if choice.baseline is None:
         way_out(choice.problem, "space")
         return
-    first, second, third = st.columns([3, 3, 2])
+    first, second = st.columns([3, 1])
     mix = first.multiselect("Every mix of", names(), default=MIX, key="d.mix", max_selections=8, bind="query-params")
-    hardware = second.multiselect("On", hardware_names(), default=["l40s", "h100-sxm", "b200-sxm"], key="d.hw", bind="query-params")
-    batches = third.multiselect("At batch", [1, 2, 4, 8, 16, 32, 64, 128], default=[1, 8, 32], key="d.batch", bind="query-params")
+    batches = second.multiselect("At batch", [1, 2, 4, 8, 16, 32, 64, 128], default=[1, 8, 32], key="d.batch", bind="query-params")
+    first, second = st.columns([3, 1])
+    hardware = first.multiselect("On", hardware_names(), default=["l40s", "h100-sxm", "b200-sxm"], key="d.hw", bind="query-params")
+    ready = second.selectbox("On the engine", list(READY), key="d.ready", bind="query-params")
     if not hardware or not batches:
         st.info("Choose at least one device and one batch size.", icon=":material/scatter_plot:")
         return
-    first, second, third = st.columns(3)
+    first, second = st.columns(2)
     metrics = list(METRICS)
     across = first.selectbox("Across", metrics, index=metrics.index("cost_usd"), format_func=lambda name: METRICS[name].title, key="d.x", bind="query-params")
     up = second.selectbox("Up", metrics, index=metrics.index("latency_s"), format_func=lambda name: METRICS[name].title, key="d.y", bind="query-params")
-    ready = third.selectbox("On the engine", list(READY), key="d.ready", bind="query-params")
     base = choice.baseline
     axes: dict[str, Any] = {"hardware": hardware, "techniques": _mixes(mix), "workload.batch": sorted(batches)}
     columns = list(dict.fromkeys([*needed(across), *needed(up), *needed("latency_s"), "ttft_s", "tpot_s", "fidelity", "cost_usd", "peak_bytes"]))

@@ -8,12 +8,15 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from simulator.bibliography import citation
-from simulator.explorer import share
 from simulator.explorer.assign import assign
+from simulator.explorer.looks import CUSTOM, LOOKS
 from simulator.explorer.picture import Draw, figure_downloads
+from simulator.explorer.sidebar import DEFAULT_MODEL as FILMS
 from simulator.explorer.sidebar import show
+from simulator.explorer.workload_form import OWN
 from simulator.figures.theme import Mode
 from simulator.figures.verdict import Remark
+from simulator.interop import share
 from simulator.quantity import text
 from simulator.ratio import Ratio
 from simulator.request import Estimate
@@ -62,6 +65,11 @@ def way_out(problem: str, key: str) -> None:
         if chosen:
             st.button(f"Remove {chosen[-1]}", key=f"{key}-last", on_click=_keep, args=(chosen[:-1],))
             st.button("Remove all techniques", key=f"{key}-all", on_click=_keep, args=([],))
+        if LOOKS[st.session_state.get("look", CUSTOM)].videos and "video" in problem:
+            st.button(f"Ask {FILMS} instead", key=f"{key}-model", on_click=assign, args=({"model": FILMS},))
+            film = LOOKS[st.session_state["look"]].videos[0]
+            stills = {"look": CUSTOM, "n": 4, "w": film.width, "h": film.height}
+            st.button("Show 4 frames as pictures", key=f"{key}-stills", on_click=assign, args=(stills, OWN))
         st.link_button("Start afresh", "?", icon=":material/restart_alt:")
 
 
@@ -77,9 +85,9 @@ def quantity(label: str, before: float, after: float, unit: str, help: str, band
     change = f"{after / before - 1.0:+.1%}" if moved else "unchanged"
     with st.container(gap="xsmall"):
         st.metric(label, shown(after, unit), change, delta_color="inverse" if moved else "off", delta_arrow="auto" if moved else "off", help=help)
-        lines = [f"80%: {1 / float(speed.upper) - 1:+.0%} to {1 / float(speed.lower) - 1:+.0%}"] if moved and speed is not None else []
+        lines = [f"80%: {100 / float(speed.upper) - 100:+.0f} to {1 / float(speed.lower) - 1:+.0%}"] if moved and speed is not None else []
         lines += [f"baseline {shown(before, unit)}"]
-        lines += [f"80%: {interval(*band, unit)}"] if band else []
+        lines += [f"value {interval(*band, unit)}"] if band else []
         st.caption("  \n".join(lines))
 
 

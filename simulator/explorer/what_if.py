@@ -15,7 +15,7 @@ from simulator.spec.load_hardware import load_hardware
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
 
-BANDS = "Bands hold 80% of outcomes; that of a change is narrower, as both sides share most of what is uncertain."
+BANDS = "Bands hold 80% of outcomes. That of the change stands first; it is narrower than that of the value, as both sides share most of what is uncertain."
 
 
 def render(choice: Choice) -> None:

@@ -126,11 +126,16 @@ def heat(frame: pd.DataFrame, across: str, up: str, metric: str, logs: tuple[boo
     kinds = sorted({str(item) for item in named.to_numpy().ravel()})
     x, y = [_cell(item) for item in table.columns], [_cell(item) for item in table.index]
     z = table.to_numpy(dtype=float) * shown.factor
+    positive = z[np.isfinite(z) & (z > 0)]
+    wide = positive.size > 0 and positive.size == np.isfinite(z).sum() and positive.max() > 20 * positive.min()
+    scale = log_axis([float(positive.min()), float(positive.max())]) if wide else {}
+    bar = {"tickvals": np.log10(scale["tickvals"]), "ticktext": scale["ticktext"]} if wide else {}
     data: list[dict[str, Any]] = [
         {
-            "type": "heatmap", "x": x, "y": y, "z": z, "colorscale": SEQUENTIAL, "colorbar": {"title": {"text": shown.title, "side": "right"}, "thickness": 14},
-            "customdata": named.to_numpy(dtype=object),
-            "hovertemplate": f"{words(across)} = %{{x}}<br>{words(up)} = %{{y}}<br><b>%{{z:.4g}}</b> {shown.title}<br>%{{customdata}}<extra></extra>",
+            "type": "heatmap", "x": x, "y": y, "z": np.log10(z) if wide else z, "colorscale": SEQUENTIAL,
+            "colorbar": {"title": {"text": shown.title, "side": "right"}, "thickness": 14, **bar},
+            "customdata": np.dstack([named.to_numpy(dtype=object), z.astype(object)]),
+            "hovertemplate": f"{words(across)} = %{{x}}<br>{words(up)} = %{{y}}<br><b>%{{customdata[1]:.4g}}</b> {shown.title}<br>%{{customdata[0]}}<extra></extra>",
         }
     ]  # fmt: skip
     numeric = all(isinstance(item, float) for item in (*x, *y))
@@ -138,7 +143,7 @@ def heat(frame: pd.DataFrame, across: str, up: str, metric: str, logs: tuple[boo
     if numeric and len(x) > 1 and len(y) > 1:
         for kind in kinds if len(kinds) > 1 else []:
             inside = (named.to_numpy() == kind).astype(float)
-            data.append({"type": "contour", "x": x, "y": y, "z": inside, "showscale": False, "hoverinfo": "skip", "autocontour": False,
+            data.append({"type": "contour", "x": x, "y": y, "z": inside, "showscale": False, "showlegend": False, "hoverinfo": "skip", "autocontour": False,
                          "contours": {"start": 0.5, "end": 0.5, "size": 1, "coloring": "none"}, "line": {"color": "#FFFFFF", "width": 2}})  # fmt: skip
         for kind in kinds:
             rows, columns = np.nonzero(named.to_numpy() == kind)

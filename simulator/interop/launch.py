@@ -4,7 +4,6 @@ and the document it is from; a technique that an engine lacks is named, never dr
 from __future__ import annotations
 
 import json
-import pprint
 import re
 import shlex
 from collections.abc import Mapping
@@ -165,54 +164,3 @@ def _yaml(data: Any) -> str:
     import yaml
 
     return yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False)
-
-
-def scenario_yaml(scenario: Scenario) -> str:
-    """A scenario file: `lvlm-sim estimate --scenario FILE` gives the same numbers."""
-    return _yaml(scenario.model_dump(mode="json", exclude_defaults=True))
-
-
-def scenario_python(scenario: Scenario) -> str:
-    """A Python snippet that estimates the scenario."""
-    body = pprint.pformat(scenario.model_dump(mode="json", exclude_defaults=True), sort_dicts=False, width=100)
-    return f"from simulator import Scenario, estimate\n\nscenario = Scenario.model_validate({body})\nresult = estimate(scenario)\nprint(result.table())\n"
-
-
-def scenario_csv(scenario: Scenario) -> str:
-    """The estimate as one row: every number by its name, stages and memory with a dot."""
-    import csv
-    import io
-
-    from simulator.request import estimate
-
-    data = estimate(scenario).to_dict()
-    row: dict[str, Any] = {"model": _name(scenario.model), "hardware": _name(scenario.hardware), "engine": scenario.engine}
-    for name, value in data.items():
-        if name in ("stages", "memory", "parameters"):
-            for key, inner in value.items():
-                cells = {f"{key}.{field}": item for field, item in inner.items()} if isinstance(inner, dict) else {f"{name}.{key}": inner}
-                row |= cells
-        elif isinstance(value, int | float | str):
-            row[name] = value
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(row), lineterminator="\n")
-    writer.writeheader()
-    writer.writerow(row)
-    return out.getvalue()
-
-
-def scenario_bibtex(scenario: Scenario) -> str:
-    """The papers behind the techniques of a scenario."""
-    from simulator.literature.citation import citation
-    from simulator.presets import presets
-
-    ids = [presets()[use.kind].entry if use.kind in presets() else None for use in scenario.techniques]
-    ids = [entry or technique.about.entry for entry, use in zip(ids, scenario.techniques, strict=True)
-           for name, technique in case_of(scenario).techniques if name == use.kind]  # fmt: skip
-    if not ids:
-        raise SpecError("techniques: none in this scenario, so there is nothing to cite; give one with --with")
-    return citation(ids) + "\n"
-
-
-def _name(item: Any) -> str:
-    return item if isinstance(item, str) else str(item.name)

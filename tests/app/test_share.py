@@ -8,7 +8,7 @@ import pytest
 
 from simulator import Image, Scenario, Video, Workload, estimate
 from simulator.cli import main
-from simulator.explorer import share
+from simulator.interop import share
 from simulator.spec.scenario import TechniqueUse
 from simulator.spec.yaml import read_yaml
 
@@ -19,6 +19,7 @@ CASES = {
         workload=Workload(images=(Image(width=1654, height=2339, format="png"),), processor="slow", batch=3, output_tokens=17),
         techniques=(TechniqueUse(kind="fastv", parameters={"keep": (0.25,)}), TechniqueUse(kind="kv_quant", parameters={"bits": 4.0, "fused": False})),
     ),
+    "scaled": Scenario(model="qwen2.5-vl-7b", hardware="l40s", workload=Workload(images=(Image(width=640, height=480),)), scale={"bandwidth": 2.0, "flops": 0.5}),
     "video": Scenario(model="qwen2.5-vl-7b", hardware="h100-sxm", workload=Workload(videos=(Video(width=640, height=360, duration=60.0, fps=30.0),))),
 }  # fmt: skip
 

@@ -163,6 +163,36 @@ def test_rubbish_upload_is_a_sentence(page, address, tmp_path):
     page.get_by_text("Try another file").wait_for()
 
 
+def test_long_work_is_stopped_by_its_button(page, address):
+    mixes = ("fastv", "divprune", "visionzip", "weight_quant", "kv_quant", "speculative", "embedding_cache", "prefix_cache")
+    page.goto(f"{address}/design-space?" + "&".join(f"d.mix={kind}" for kind in mixes))
+    start = page.get_by_role("button", name=re.compile("^Evaluate "))
+    start.click()
+    page.get_by_role("button", name="Stop").click()
+    start.wait_for()
+    settle(page)
+    assert page.get_by_role("button", name="Stop").count() == 0
+    page.get_by_test_id("stTopNavLink").filter(has_text="What if").first.click()
+    page.get_by_test_id("stMetric").first.wait_for()
+
+
+def test_a_figure_is_saved_as_a_picture(page, address):
+    """By the server's Chromium, and by the camera of the figure itself."""
+    page.goto(address)
+    page.get_by_test_id("stMetric").first.wait_for()
+    settle(page)
+    page.get_by_text("Take it with you").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Stages PNG").click()
+    with Image.open(waiting.value.path()) as drawn:
+        assert drawn.format == "PNG" and drawn.width == 2200
+    plot = page.locator(".js-plotly-plot").first
+    plot.hover()
+    with page.expect_download() as waiting:
+        plot.locator('a[data-title*="png" i]').first.click()
+    assert waiting.value.suggested_filename == "stages.png"
+
+
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("width", [1440, 1280])
 def test_nothing_is_clipped(page, address, path, width, tmp_path):

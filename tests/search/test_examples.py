@@ -11,7 +11,8 @@ import pytest
 
 from simulator import Scenario, Workload, estimate
 from simulator.cli import main
-from simulator.interop.launch import flags, launch, scenario_python, scenario_yaml
+from simulator.interop.launch import flags, launch
+from simulator.interop.share import as_python, as_yaml
 from simulator.spec.scenario import TechniqueUse
 from simulator.technique import registry
 
@@ -80,9 +81,9 @@ def test_exports_say_the_same_scenario(tmp_path: Path, capsys: pytest.CaptureFix
     scenario = BASE.model_copy(update={"techniques": (TechniqueUse(kind="fastv"),), "preprocess": False})
     scenario = Scenario.model_validate(scenario.model_dump())
     file = tmp_path / "scenario.yaml"
-    file.write_text(scenario_yaml(scenario))
+    file.write_text(as_yaml(scenario))
     space: dict[str, object] = {}
-    exec(scenario_python(scenario), space)
+    exec(as_python(scenario), space)
     assert space["result"].ttft_s == estimate(scenario).ttft_s  # type: ignore[attr-defined]
     assert main(["estimate", "--scenario", str(file), "--json"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
