@@ -31,7 +31,8 @@ class Attention(AbstractOp):
     of those keys that exist for this layer. density: share of the pairs really computed (sparse attention); `reuse`:
     share of the KV really read. k_bits, v_bits: stored width [bit per element, metadata included], but the newest `residual` tokens
     have `full_bits`. padding: longest over mean of ragged heads, where the kernel pads. shared: K and V are one latent
-    (MLA absorbed: read once). materialised: the score map is written out, because a technique wants to read it.
+    (MLA absorbed: read once). materialised: the score map is written out, because a technique wants to read it. varlen: KV heads
+    hold different tokens, so that a decode step runs a kernel for sequences of different length, one per KV head.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Attention(AbstractOp):
     shared: bool = False
     materialised: bool = False
     filled: bool = False
+    varlen: bool = False
 
     @property
     def parameters(self) -> Numeric:

@@ -85,6 +85,16 @@ def key_scores(
     return product, rows(batch, queries * group, stage)
 
 
+RAGGED = 8.0
+"""Kernel starts per layer and step where heads hold different tokens: lengths, offsets and the flat cache (AdaKV's and SparseMM's patches)."""
+
+
+def ragged(name: str, program: Program, layer: Layer) -> Extra:
+    """The small operators around a kernel for sequences of different length; a captured graph hides them."""
+    small = Elementwise(f"{name} lengths", "copy", 1.0, 1.0, bits=32.0, launches=RAGGED)
+    return Extra(f"{name} ragged heads", "decode", small, rows(program.batch, 1.0, "decode"), layer.count, per_step=True)
+
+
 def choosing(name: str, program: Program, layer: Layer, changed: Layer, observe: Numeric, merge: bool) -> tuple[Extra, ...]:
     """What eviction from `layer` to `changed` pays at the end of prefill: attention rows of the last `observe` prompt tokens
     against all keys, their ranking, the copy of what stays, and for `merge` the nearest kept key of every token that goes."""

@@ -7,7 +7,7 @@ from typing import final
 
 from simulator.attention import Attention
 from simulator.host import Host, preprocess
-from simulator.ops import AbstractOp, Shape, Tokens, chunked_sum, clipped_sum
+from simulator.ops import AbstractOp, Matmul, Shape, Tokens, chunked_sum, clipped_sum
 from simulator.passes import Pass, every, passes, same, summed
 from simulator.program import STAGES, Decoder, Draft, Layer, Program, StageName
 from simulator.quantity import Numeric, ceil, clip, is_array, maximum, where
@@ -143,6 +143,33 @@ def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.
     for item in others:
         total.run(item.ops, Shape("prefill", batch, Tokens(fresh * item.keep, text)), item.times * pieces, over)
     total.run(decoder.head.prefill, Shape("prefill", program.batch, Tokens(0.0, 1.0)), 1.0, over)
+    _outside(total, pieces)
+    if total.machine.engine.logits == "prompt":
+        _whole_logits(decoder, Shape("prefill", batch, Tokens(fresh * decoder.layers[-1].keep, maximum(text - 1.0, 0.0))), total, pieces)
+
+
+def _outside(total: Total, times: Numeric) -> None:
+    """Kernels that a pass starts outside its layers where nothing is captured or fused: rotary tables, mask, positions."""
+    total.launches = total.launches + times * total.machine.engine.kernels.get("pass", 0.0)
+
+
+def _whole_logits(decoder: Decoder, shape: Shape, total: Total, times: Numeric) -> None:
+    """Seconds and bytes of logits of prompt tokens that nobody reads (FLOPs count what a request needs, whatever the engine does)."""
+    total.time(_everywhere(decoder.head.prefill), shape, times)
+    held = shape.batch * shape.query.total * decoder.vocabulary / decoder.devices * total.machine.engine.logits_bytes
+    total.transient_bytes = maximum(total.transient_bytes, held)
+
+
+_EVERYWHERE: Remembered[tuple[AbstractOp, ...], tuple[AbstractOp, ...]] = Remembered()
+
+
+def _everywhere(ops: tuple[AbstractOp, ...]) -> tuple[AbstractOp, ...]:
+    """The matrix of a head on every row instead of the last."""
+    known = _EVERYWHERE.get(ops)
+    if known is not None:
+        return known
+    changed = tuple(replace(op, rows="all") for op in ops if isinstance(op, Matmul))
+    return _EVERYWHERE.put(ops, changed) if hashes(ops) else changed
 
 
 def decode(program: Program, total: Total) -> Numeric:
@@ -198,6 +225,7 @@ def _stack(
     for item in attention:
         _attend(program, item, prompt, total, item.times * cycles, query, tokens, per_cycle, over)
     total.run(decoder.head.decode, single, cycles, over)
+    _outside(total, cycles)
 
 
 def _attend(

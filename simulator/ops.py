@@ -74,7 +74,7 @@ class Work:
     activation_bytes: Numeric
     kv_bytes: Numeric
     dims: tuple[Numeric, ...] = ()
-    launches: float = 1.0
+    launches: Numeric = 1.0
     transient_bytes: Numeric = 0.0
     counted: bool = True
 
@@ -261,7 +261,7 @@ class Elementwise(AbstractOp):
     text: Numeric = 1.0
     rows: Literal["all", "last"] = "all"
     group: Numeric = 1.0
-    launches: float = 1.0
+    launches: Numeric = 1.0
 
     @property
     def parameters(self) -> Numeric:

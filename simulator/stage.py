@@ -11,8 +11,8 @@ from typing import Any, final
 
 from numpy import ndarray
 
-from simulator.attention import Attention
 from simulator.efficiency.kernels import Kernels
+from simulator.lowering import lowered, starts
 from simulator.ops import AbstractOp, Shape, Work
 from simulator.passes import distinct
 from simulator.quantity import Numeric, exp, is_array, maximum, sqrt, where
@@ -21,8 +21,7 @@ from simulator.spec.hardware import Chip
 from simulator.timing import Time
 
 NETWORK = frozenset(("all_reduce", "all_gather", "all_to_all", "send"))
-UNFUSED = frozenset(("norm", "rope", "activation", "add"))
-_ATTENTION = frozenset(("encoder_attention", "prefill_attention", "decode_attention"))
+_ATTENTION = frozenset(("encoder_attention", "prefill_attention", "decode_attention", "unsplit_attention"))
 TERMS = ("compute", "memory", "overhead", "network", "host")
 
 
@@ -85,7 +84,7 @@ class Bundle:
             if counted:
                 self._count(work, float(len(names)), machine)
             if timed:
-                self._time(op, work, names, machine)
+                self._time(op, work, names, shape.phase, machine)
 
     def _count(self, work: Work, times: float, machine: Machine) -> None:
         flops = times * work.flops
@@ -98,7 +97,7 @@ class Bundle:
             peak = machine.chip.peak[machine.chip.executed_format(work.format)]
             self.compute_floor = self.compute_floor + flops / peak
 
-    def _time(self, op: AbstractOp, work: Work, names: tuple[str, ...], machine: Machine) -> None:
+    def _time(self, op: AbstractOp, work: Work, names: tuple[str, ...], phase: str, machine: Machine) -> None:
         for kernel in lowered(op, work, machine.engine):
             size = _size(kernel)
             runs: Numeric = 1.0
@@ -110,11 +109,12 @@ class Bundle:
                 continue
             else:
                 taken = timed(kernel, machine)
-            self._add(kernel, taken, runs, float(len(names)), machine)
+            self._add(kernel, taken, float(len(names)))
             for name in names if kernel.name == work.name else (kernel.name,) * len(names):
+                self.launches = self.launches + runs * starts(kernel, name, phase, machine.engine)
                 self.rows.append((name, kernel, taken))
 
-    def _add(self, work: Work, taken: Time, runs: Numeric, times: float, machine: Machine) -> None:
+    def _add(self, work: Work, taken: Time, times: float) -> None:
         seconds = taken.expected if times == 1.0 else times * taken.expected
         self.seconds = self.seconds + seconds
         terms = self.terms
@@ -124,7 +124,6 @@ class Bundle:
             terms[0] = terms[0] + times * taken.compute
             terms[1] = terms[1] + times * taken.memory
             terms[2] = terms[2] + times * taken.overhead
-        self.launches = self.launches + times * runs * (work.launches * machine.engine.kernels.get(work.kernel, 1.0))
         self.transient_bytes = maximum(self.transient_bytes, work.transient_bytes)
         fit = taken.fit
         self.low[fit] = self.low.get(fit, 0.0) + seconds * taken.low
@@ -311,6 +310,8 @@ def timed(work: Work, machine: Machine) -> Time:
             return kernels.encoder_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
         if kernel == "prefill_attention":
             return kernels.prefill_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
+        if kernel == "unsplit_attention":
+            return kernels.unsplit_attention(chip, format, batch, heads, head_dim, query, context, flops, moved)
         return kernels.decode_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
     if kernel == "all_reduce":
         return kernels.all_reduce(chip, dims[0], dims[1])
@@ -320,84 +321,8 @@ def timed(work: Work, machine: Machine) -> Time:
         return kernels.all_to_all(chip, dims[0], dims[1])
     if kernel == "send":
         return kernels.send(chip, dims[0], dims[1])
+    if kernel == "strided":
+        return kernels.strided(chip, dims[1], moved)
     if kernel.startswith("copy_"):
         return kernels.copy(chip, kernel.removeprefix("copy_"), dims[0])
     return kernels.elementwise(chip, kernel, work.bytes)
-
-
-_ENGINE_KERNEL = {
-    "prefill_attention": "prefill",
-    "decode_attention": "decode",
-    "mla_decode": "decode",
-    "encoder_attention": "encoder",
-}
-
-
-def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
-    """The kernels an engine really starts for an operator with that work."""
-    if isinstance(op, Attention):
-        kernel = getattr(engine, _ENGINE_KERNEL[work.kernel])
-        if engine.copies_cache and work.kernel in ("decode_attention", "mla_decode"):
-            appended = _pass("cache append", "gather", 2.0 * work.kv_bytes)
-            return (appended, *_attended(op, work, engine, kernel))
-        return _attended(op, work, engine, kernel)
-    if engine.passes > 1.0 and work.kernel in UNFUSED:
-        moved = work.activation_bytes * engine.passes
-        return (_pass(work.name, work.kernel, moved),)
-    return (work,)
-
-
-def _attended(op: Attention, work: Work, engine: Engine, kernel: str) -> tuple[Work, ...]:
-    if kernel == "materialised" or op.materialised:
-        return _materialised(op, work, engine)
-    if engine.repeats_kv and _grouped(op):
-        return _repeated(op, work)
-    return (work,)
-
-
-def _grouped(op: Attention) -> bool:
-    """Whether query heads share keys and values, in any scenario."""
-    differ: Any = op.heads != op.kv_heads
-    return bool(differ.any()) if is_array(differ) else bool(differ)
-
-
-def _pass(name: str, kind: str, moved: Numeric, transient: Numeric = 0.0) -> Work:
-    return Work(name, kind, "vector", 0.0, 0.0, moved, 0.0, (moved,), 1.0, transient)
-
-
-def _repeated(op: Attention, work: Work) -> tuple[Work, ...]:
-    """K and V copied out to every query head, then attention over the copies."""
-    batch, heads, kv_heads, head_dim, rows, context = work.dims
-    copies, on = batch * heads * context * (op.head_dim + op.value_dim) * 2.0, op.heads != op.kv_heads
-    attention = Work(
-        work.name, work.kernel, work.format, work.flops, 0.0, work.activation_bytes, where(on, copies, work.kv_bytes),
-        (batch, heads, where(on, heads, kv_heads), head_dim, rows, context),
-    )  # fmt: skip
-    return _pass("repeat_kv", "gather", where(on, work.kv_bytes + copies, 0.0)), attention
-
-
-def _materialised(op: Attention, work: Work, engine: Engine) -> tuple[Work, ...]:
-    """QK^T, mask, softmax and PV as four kernels over the full rows x context square; scores in memory in between."""
-    batch, heads, kv_heads, _, rows, context = work.dims
-    scores = batch * heads * rows * context
-    out: list[Work] = []
-    keys = batch * kv_heads * context * op.head_dim * 2.0
-    values = batch * kv_heads * context * op.value_dim * 2.0
-    if engine.repeats_kv and _grouped(op):
-        group = op.heads / op.kv_heads
-        out.append(_pass("repeat_kv", "gather", where(group != 1.0, (keys + values) * (1.0 + group), 0.0)))
-        keys, values = keys * group, values * group
-    query = batch * heads * rows * 2.0
-    per_head = batch * heads
-
-    def product(name: str, width: Numeric, other: Numeric) -> Work:
-        return Work(
-            name, "gemm", work.format, 2.0 * scores * width, 0.0, query * width + scores * 2.0, other,
-            (rows, context, width, per_head, 16.0), 1.0, scores * (2.0 + engine.softmax_bits / 8.0),
-        )  # fmt: skip
-
-    wide = engine.softmax_bits / 8.0
-    # mask: read and write; softmax: read, write wide; back to the compute width: read wide, write.
-    moved = scores * (2.0 + 2.0 + 2.0 + 2.0 + (2.0 * wide if wide > 2.0 else 0.0))
-    out += [product("scores", op.head_dim, keys), _pass("softmax", "softmax", moved), product("values", op.value_dim, values)]
-    return tuple(out)

@@ -22,7 +22,7 @@ FAMILY = {"fp16": "bf16", "nvfp4": "fp4", "vector": "bf16"}
 LIKE = {"int8": "fp8", "fp4": "fp8", "fp8_block": "fp8", "tf32": "bf16", "fp32": "bf16", "int4": "bf16", "fp8": "bf16"}
 THIN = 100  # rows below which a fit is lent within its architecture only
 UNLIKE = 0.15  # log half-width added when a format borrows the fit of another
-VECTOR = tuple(op for op, (form, _) in FORMS.items() if form in ("stream", "collective"))
+VECTOR = tuple(op for op, (form, _) in FORMS.items() if form in ("stream", "strided", "collective"))
 
 Choice = Mapping[tuple[str, str], tuple[Fit, ...]]
 

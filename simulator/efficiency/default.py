@@ -16,6 +16,8 @@ FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "encoder_attention": ("encoder", (7e-6, 0.5, 0.6, 2.0, 0.5, 0.6, 3e-6, 0.4, 0.6)),
     "prefill_attention": ("prefill", (10e-6, 0.6, 0.6, 1.2, 0.5, 0.6, 1e-6, 0.2, 0.6)),
     "decode_attention": ("decode", (9e-6, 0.88, 2.0, 0.6, 0.6, 1.5e-6, 1e-6, 1e-6, 0.2, 64.0)),
+    # 35 ns a key on A100 at 1.41 GHz: FlashAttention 2.0.9 in "Flash-Decoding for long-context inference" (PyTorch blog, 2023).
+    "unsplit_attention": ("unsplit", (10e-6, 0.85, 2.0, 49.4)),
     "mla_decode": ("roofline", (18e-6, 0.6, 0.8, 2.0)),
     "norm": ("stream", (2.5e-6, 0.42, 1.2, 0.5, 0.5)),
     "activation": ("stream", (2.5e-6, 0.55, 1.2, 0.5, 0.5)),
@@ -28,6 +30,9 @@ FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "quantise": ("stream", (2.5e-6, 0.5, 1.2, 0.5, 0.5)),
     "embedding": ("stream", (3e-6, 0.5, 1.2, 0.5, 0.5)),
     "sample": ("stream", (10e-6, 0.3, 1.2, 0.5, 0.5)),
+    # torch.cat and copy_ of bfloat16 take as long as of float32: 242 and 259 G element/s (github pytorch/pytorch pull 150233, before its
+    # change). The card is not named: 1.6 if an A100, as its 1.85 TB/s in float32 suggests, 0.93 if an H100.
+    "strided": ("strided", (3e-6, 0.85, 1.2, 1.6)),
     "copy": ("stream", (2.5e-6, 0.85, 1.2, 0.5, 0.5)),
     "all_reduce": ("collective", (12e-6, 0.8, 1.5, 1e-6)),
     "all_gather": ("collective", (12e-6, 0.75, 1.5, 1e-6)),

@@ -34,6 +34,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "prefill": ("t0", "ec", "em", "p", *_MEMORY, "cta", "wave", "longest"),
     "encoder": ("t0", "ec", "em", "p", *_MEMORY, "cta", "pad", "wave"),
     "decode": ("t0", "em", "p", *_MEMORY, "cta", "block", "combine", "packed", "splits"),
+    "unsplit": ("t0", "em", "p", "key"),
+    "strided": ("t0", "em", "p", "rate"),
     "stream": ("t0", "em", "p", *_MEMORY),
     "collective": ("a", "b", "q", "hop"),
     "roofline": ("t0", "ec", "em", "p"),
@@ -214,10 +216,31 @@ def decode(
     return Terms(t0 + smooth_maximum(memory, compute, p) + combine * minimum(splits - 1.0, 1.0), compute, memory, t0)
 
 
+def unsplit(
+    chip: Chip, v: Values, bytes: Numeric, heads: Numeric, head_dim: Numeric, query: Numeric, context: Numeric
+) -> Terms:
+    """Decoding without split-KV: t0 + smooth-max(move, waves of blocks of 64 query rows of one head that each walk every key).
+
+    key: clock cycles a block takes for one key of 128 elements and its value, which no idle SM can help with.
+    """
+    t0, em, p, key = v
+    memory = bytes / (em * chip.bandwidth)
+    waves = maximum(ceil(heads * ceil(query / 64.0) / chip.sms), 1.0)
+    walk = waves * context * key * (head_dim / 128.0) / chip.clock_hz
+    return Terms(t0 + smooth_maximum(memory, walk, p), walk, memory, t0)
+
+
 def stream(chip: Chip, v: Values, bytes: Numeric) -> Terms:
     """smooth-max(t0, move): small passes cost a launch, the operands of middling ones were just written to the cache."""
     t0, em, p, share, el2 = v
     memory = move(chip, bytes, em, share, el2, bytes)
+    return Terms(smooth_maximum(memory, t0, p), 0.0 * memory, memory, t0)
+
+
+def strided(chip: Chip, v: Values, elements: Numeric, bytes: Numeric) -> Terms:
+    """smooth-max(t0, move, elements one by one): `rate` elements per SM and clock cycle, whatever their width."""
+    t0, em, p, rate = v
+    memory = maximum(bytes / (em * chip.bandwidth), elements / (rate * chip.sms * chip.clock_hz))
     return Terms(smooth_maximum(memory, t0, p), 0.0 * memory, memory, t0)
 
 

@@ -189,6 +189,18 @@ class Kernels:
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(context, batch * kv_heads, heads / kv_heads))
 
+    def unsplit_attention(
+        self, chip: Chip, format: str, batch: Numeric, heads: Numeric, head_dim: Numeric, query: Numeric, context: Numeric,
+        flops: Numeric, bytes: Numeric,
+    ) -> Time:  # fmt: skip
+        """A few queries against a long context where one block of threads walks all keys of a head (no split-KV)."""
+        peak = rate(chip, format)
+        if self.pure:
+            return _pure(chip, peak, flops, bytes)
+        fit = self.fits["unsplit_attention", FAMILY.get(format, format)][0]
+        terms = forms.unsplit(chip, fit.values, bytes, batch * heads, head_dim, query, context)
+        return timed(fit, terms, physical(chip, peak, flops, bytes))
+
     def mla_decode(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
         """Decoding against one latent per token (absorbed MLA)."""
         peak = rate(chip, format)
@@ -206,6 +218,13 @@ class Kernels:
             default_fit(kind, "bf16")
         fit = self.fits[kind, "bf16"][0]
         return timed(fit, forms.stream(chip, fit.values, bytes), maximum(bytes - chip.l2_bytes, 0.0) / chip.bandwidth)
+
+    def strided(self, chip: Chip, elements: Numeric, bytes: Numeric) -> Time:
+        """A copy that writes `elements` of 16 bits one by one (torch.cat, expanded heads made contiguous)."""
+        if self.pure:
+            return _pure(chip, chip.vector_flops, 0.0 * bytes, bytes)
+        fit = self.fits["strided", "bf16"][0]
+        return timed(fit, forms.strided(chip, fit.values, elements, bytes), maximum(bytes - chip.l2_bytes, 0.0) / chip.bandwidth)
 
     def all_reduce(self, chip: Chip, bytes: Numeric, devices: Numeric) -> Time:
         """`bytes` per device summed over `devices`: a ring moves 2 (n-1)/n of them."""

@@ -27,7 +27,8 @@ from simulator.spec.load_hardware import load_hardware
 from simulator.spec.model import Lvlm
 from simulator.spec.scenario import parse_technique
 from simulator.stage import Total
-from simulator.technique import Context, compose, registry
+from simulator.technique import Context, compose
+from simulator.techniques.speculative import CYCLE, LEVEL, Speculative
 
 Array = NDArray[np.float64]
 
@@ -125,15 +126,13 @@ def _unhurried(name: str) -> Engine:
 
 
 def bookkeeping(question: Question) -> float:
-    """Kernel starts of a drafting cycle besides the models': some 20 operators a level (top-k, scores, gathers)
-    and an estimated 130 a cycle (tree mask node by node, paths, posterior, moving the accepted cache rows); a chain about 10 a draft."""
+    """Kernel starts of a drafting cycle besides the models' own, as the technique counts them: the prior spreads them."""
     starts = 0.0
     for text in question.techniques:
         use = parse_technique(text)
         for _, item in resolve(use.kind, use.parameters):
-            if isinstance(item, registry()["speculative"]):
-                depth, tree = float(getattr(item, "gamma")), bool(getattr(item, "tree"))  # noqa: B009
-                starts += 130.0 + 20.0 * depth if tree else 10.0 * depth
+            if isinstance(item, Speculative):
+                starts += CYCLE[item.tree] + LEVEL[item.tree] * float(item.gamma)
     return starts
 
 
@@ -191,7 +190,7 @@ def clock(question: Question, metric: str) -> Clock:
         seconds = seconds + _array(total.seconds) * share
         if name in ("encode", "project", "prefill", "decode"):
             fixed = engine.step.seconds if name == "decode" else 0.0 if name == "project" else engine.stage.seconds
-            starts = _array(run.steps[name]) * bookkeeping(question) * drafting_factor() if name == "decode" else np.zeros_like(seconds)
+            starts = _array(run.steps[name]) * bookkeeping(question) * (drafting_factor() - 1.0) if name == "decode" else np.zeros_like(seconds)
             wait = waiting(total, engine, run.steps[name], fixed, starts)
             seconds = seconds + wait
             if not engine.name.startswith("hf"):

@@ -11,11 +11,11 @@ visual_before   one picture at what the model's own preprocessing makes of it wh
 preprocess      counted or not, one half each, where a time contains the picture's way into the model
 hardware        A100 80 GB SXM, H100 SXM, RTX 4090; a chip named without its variant: its variants
 engine          transformers with eager, sdpa and FlashAttention-2 attention; without the last where the method reads attention
-                scores to drop cache rows (such code decodes on repeated KV heads)
+                scores to drop cache rows (such code decodes on repeated KV heads); for speculative decoding, code that passes a mask
+                tensor in every step, to fused or eager attention (read in the repositories of ViSpec and SpecVLM)
 host            time to start a kernel under transformers: log-uniform, 8 to 36 us (its baselines in TinyChat's table give 10 us,
                 the shortest prefills on A800 24 us, Qwen2-VL-2B's own decode table 31 us)
-drafting        besides the models' own kernels, 130 starts a cycle and 20 a level for trees, 10 a draft for chains (20 agrees with
-                the loop in ViSpec's copy of EAGLE's code; 130 is an estimate), times log-uniform 1/2 to 2
+drafting        kernel starts of a cycle besides the models' own (`simulator/techniques/speculative.py`), times log-uniform 1/2 to 2
 batch           1
 
 output_tokens of a whole benchmark's time: log-uniform, 1 to 16 (yes, no, a word)
@@ -51,6 +51,7 @@ HOST = (8.0 / 24.0, 36.0 / 24.0)
 """Kernel start under transformers over the 24 us that its engine file has."""
 HARDWARE = ("a100-sxm-80gb", "h100-sxm", "rtx-4090")
 UNFUSED = ("hf-eager", "hf-sdpa")
+DRAFTING = ("hf-masked", "hf-eager")
 ENGINES = ("hf-eager", "hf-sdpa", "hf-flash")
 VARIANTS = {
     "a100-sxm-80gb": ("a100-sxm-80gb", "a100-pcie-80gb", "a100-sxm-40gb"),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from simulator.literature import load_entries
 from simulator.presets import resolve
 from simulator.reproduce.prior import (
+    DRAFTING,
     ENGINES,
     HARDWARE,
     OUTPUT,
@@ -156,13 +157,18 @@ def _engines(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
     unknown = next((name for name in UNMODELLED if name in row.method), None)
     if unknown:
         raise NotComparableError(f"{unknown} has no engine profile")
-    names = UNFUSED if evicts(row) else ENGINES
+    names = UNFUSED if evicts(row) else DRAFTING if drafts(row) else ENGINES
     return names, ("engine: " + ", ".join(names),)
 
 
 def evicts(row: Row) -> bool:
     """Whether the setting drops cache rows by attention scores: then decoding ran on attention that repeats KV heads or is eager."""
     return any(type(item).__module__.endswith(".kv_evict") for text in row.techniques.split(";") if text for _, item in _resolved(text))
+
+
+def drafts(row: Row) -> bool:
+    """Whether the setting is speculative: then both sides ran on modelling code with a mask tensor and a cache of its own."""
+    return any(type(item).__module__.endswith(".speculative") for text in row.techniques.split(";") if text for _, item in _resolved(text))
 
 
 def _scale(row: Row, device: str) -> float:

@@ -12,7 +12,7 @@ from simulator.spec.source import Source, Spec, SpecError
 from simulator.spec.validated import validated
 from simulator.spec.yaml import read_yaml
 
-AttentionKernel = Literal["flash", "materialised"]
+AttentionKernel = Literal["flash", "materialised", "unsplit"]
 
 
 class Overhead(Spec):
@@ -28,11 +28,15 @@ class Engine(Spec):
 
     fits: framework whose kernel fits apply. encoder, prefill, decode: attention kernel per phase. repeats_kv: K and V
     are copied out to all query heads first. copies_cache: a decode step appends by copying the whole cache (torch.cat). softmax_bits: width of the score map while it is normalised.
+    unsplit: fused attention in which one block of threads walks all keys of a head (PyTorch's memory-efficient kernel, taken
+    whenever a mask tensor is passed); in decode only. logits: lm_head in prefill on the `last` token or on the whole `prompt`;
+    logits_bytes: held per logit of the prompt (2; 6 with a float32 copy beside it).
     launch: host time per kernel start in stages that are not graph-captured. graph: stages replayed as one graph.
     layer: host time per layer and pass of a stage (`encode`, `prefill`, `decode`) besides, where it was measured.
     overlap: the host runs ahead of the device (False on a CPU, where they are the same cores and their times add).
     uniform: the whole model is in the compute format (tower, cache and element-wise passes too), not its linear layers alone.
-    kernels: kernels started per operator of a kind (absent: one), where a framework does not fuse.
+    kernels: kernels started per operator, where a framework does not fuse: by phase and kind, by name, or by kind (absent: one);
+    `pass`: outside the layers (rotary tables, mask, positions; absent: none).
     passes: how many times element-wise operators touch memory compared with one fused pass.
     step: scheduler and sampling time per decode step. stage: fixed time per prefill or encode pass.
     request: hand-over and response time per request. memory_share: share of device memory the engine may use;
@@ -53,6 +57,8 @@ class Engine(Spec):
     repeats_kv: bool = False
     copies_cache: bool = False
     softmax_bits: int = 16
+    logits: Literal["last", "prompt"] = "last"
+    logits_bytes: float = Field(default=2.0, ge=0)
     launch: Overhead
     graph: tuple[str, ...] = ()
     layer: dict[str, Overhead] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 from simulator import budgets
+from simulator.attention import Attention
 from simulator.program import Extra, Layer, Program, edit, total_layers
 from simulator.quantity import Numeric, maximum, minimum, where
 from simulator.spec.source import SpecError
@@ -63,7 +64,10 @@ class KvEvict(AbstractTechnique):
                 return layer
             changed = self._evicted(program, layer, depth)
             extras.extend(budgets.choosing("kv_evict", program, layer, changed, self.observe, self.merge))
-            return changed
+            if self.head_shape == "uniform" or self.layout == "padded":
+                return changed
+            extras.append(budgets.ragged("kv_evict", program, layer))
+            return replace(changed, decode=tuple(replace(op, varlen=True) if isinstance(op, Attention) else op for op in changed.decode))
 
         decoder = replace(decoder, layers=edit(layers, change, self.layer))
         return replace(program, decoder=decoder, extras=(*program.extras, *extras))

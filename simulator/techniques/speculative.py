@@ -1,4 +1,7 @@
-"""Speculative decoding: a drafter proposes, one pass of the target verifies; gains by cycles, pays by draft passes and rows."""
+"""Speculative decoding: a drafter proposes, one pass of the target verifies; gains by cycles, pays by draft passes, rows and
+the many small operators that choose, arrange and check drafts (top-k, masks, paths), which cost a kernel start each where the engine
+captures no graph. They were counted in the public code of EAGLE's loop (ViSpec's `cnets_ours.py` and `spec_model_ours.py`, tree) and
+of SpecVLM (chain)."""
 
 from __future__ import annotations
 
@@ -7,20 +10,23 @@ from typing import ClassVar, final
 
 from simulator.acceptance import expected_accepted, relaxed
 from simulator.attention import Attention
-from simulator.ops import Matmul, Shape, Tokens
-from simulator.overheads import occurs
+from simulator.ops import Elementwise, Matmul, Shape, Tokens
+from simulator.overheads import charged, occurs
 from simulator.program import DecodePlan, Decoder, Draft, Extra, Layer, Program, edit, split, total_layers, unless
 from simulator.quantity import Numeric, ceil, maximum, where
 from simulator.spec.source import SpecError
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
 UNNAMED = {"self": 3, "separate": 4}  # the drafter has one in so many of the target's layers, where it is not said
+LEVEL = {True: 14.0, False: 3.0}  # kernel starts per drafted level besides the drafter's own, of a tree and of a chain
+CYCLE = {True: 120.0, False: 30.0}  # ... and per cycle: paths, mask, posterior, moving the accepted rows, host work in the same unit
 
 
 @final
 @dataclass(frozen=True)
 class Speculative(AbstractTechnique):
-    """drafter: a model's name; `head` (one layer of the target's width that shares its embedding and head); `self` or
+    """drafter: a model's name; `head` (one layer of the target's width that shares its embedding and head); `heads` (one matrix of the
+    target's width per drafted token on its last hidden state, no attention and no cache: Medusa, arXiv 2401.10774); `self` or
     `self:N` (the target's first N layers on the target's own cache; a third of them if not said); `separate` or `separate:N` (a
     decoder of its own of the target's widths and N layers; a quarter of the target's if not said)."""
 
@@ -40,7 +46,7 @@ class Speculative(AbstractTechnique):
         },
     )
 
-    drafter: str = parameter("head", "model name, head, self, self:N, separate or separate:N", kind="text")
+    drafter: str = parameter("head", "model name, head, heads, self, self:N, separate or separate:N", kind="text")
     gamma: Numeric = parameter(10.0, "tokens drafted per cycle (depth of a tree)", unit="tokens", low=0.0, high=256.0)
     alpha: Numeric = parameter(0.79, "chance that a draft is accepted after those before it", unit="fraction", low=0.0, high=1.0)
     accepted: Numeric = parameter(-1.0, "accepted drafts per cycle, where measured (-1: from alpha)", unit="tokens", low=-1.0)
@@ -62,7 +68,10 @@ class Speculative(AbstractTechnique):
         plan, draft = self._drafted(program, context)
         notes = (f"speculative: the unnamed drafter is taken to have 1/{UNNAMED['separate']} of the target's layers",)
         notes = notes if self.drafter == "separate" else ()
-        program = replace(program, decode=plan, assumptions=program.assumptions + notes)
+        starts = where(self.gamma > 0.0, CYCLE[self.tree] + LEVEL[self.tree] * self.gamma, 0.0)
+        small = Elementwise("speculative bookkeeping", "copy", 1.0, 1.0, launches=starts)
+        loop = replace(charged("speculative bookkeeping", "decode", small, program.batch, 1.0), per_step=True)
+        program = replace(program, decode=plan, assumptions=program.assumptions + notes, extras=(*program.extras, loop))
         if self.score == "map":  # the target's last layer writes its attention map out (SpecVLM: output_attentions)
             depth = total_layers(program.decoder.layers)
             layers = edit(program.decoder.layers, _mapped, depth - 1)
@@ -84,7 +93,7 @@ class Speculative(AbstractTechnique):
 
     @property
     def _named(self) -> bool:
-        return self.drafter.partition(":")[0] not in ("head", *UNNAMED)
+        return self.drafter.partition(":")[0] not in ("head", "heads", *UNNAMED)
 
     def _drafted(self, program: Program, context: Context) -> tuple[DecodePlan, Draft]:
         tau = where(self.accepted < 0.0, expected_accepted(relaxed(self.alpha, self.relax), self.gamma), self.accepted)
@@ -99,7 +108,7 @@ class Speculative(AbstractTechnique):
             rows=maximum(self.nodes / maximum(self.gamma, 1.0), 1.0) if self.tree else self.tokens_per_step,
             prefills=False,  # its prompt pass is charged as extras of `prefill`
             own_weights=not shared,
-            own_cache=not shared,
+            own_cache=not shared and self.drafter != "heads",
         )
         verified = where(self.gamma > 0.0, maximum(self.nodes, self.gamma), 0.0) if self.tree else self.gamma
         return DecodePlan(1.0 / (tau + 1.0), verified + 1.0, draft), draft
@@ -111,6 +120,8 @@ class Speculative(AbstractTechnique):
         kind, _, count = self.drafter.partition(":")
         depth = total_layers(target.layers)
         plain = context.rebuild(context.model, 1.0).decoder
+        if kind == "heads":
+            return self._heads(plain)
         if kind != "head":
             layers = int(count) if count.isdigit() else max(depth // UNNAMED[kind], 1) if not count else 0
             if not 1 <= layers < depth:
@@ -123,6 +134,15 @@ class Speculative(AbstractTechnique):
         layer = replace(first, prefill=(fuse, *first.prefill), decode=(fuse, *first.decode))
         ends = replace(plain.embedding, prefill=()), replace(plain.head, prefill=())  # used, not owned
         return replace(plain, embedding=ends[0], layers=(layer,), head=ends[1], other_parameters=0.0)
+
+    def _heads(self, plain: Decoder) -> Decoder:
+        """A residual block and the target's lm_head per drafted token; a pass stands for one of them, memory for all."""
+        width = plain.hidden
+        block = Matmul("head", width, width, bias=True), Elementwise("activation", "activation", width, width), Elementwise("add", "add", 2.0 * width, width)
+        layer = Layer("heads", 0, 1, (), block)
+        ends = replace(plain.embedding, prefill=(), decode=()), replace(plain.head, prefill=())
+        others = (float(self.gamma) - 1.0) * block[0].parameters if isinstance(self.gamma, int | float) else 0.0
+        return replace(plain, embedding=ends[0], layers=(layer,), head=ends[1], other_parameters=others)
 
     @classmethod
     def neutral(cls) -> Speculative:
