@@ -1,4 +1,4 @@
-"""How good the predictions are, over rows: shares inside the band, its width, errors; pictures and visual-token methods apart."""
+"""How good the predictions are, over rows: shares inside the band, its width, errors; pictures, visual-token methods and halves apart."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import final
 
+from simulator.reproduce.halves import held_out
 from simulator.reproduce.verdict import Result
 
 
@@ -33,6 +34,11 @@ GROUPS: tuple[tuple[str, Callable[[Result], bool]], ...] = (
     ("  of these: speculative decoding", lambda item: item.row.kind == "measured" and item.row.metric == "decode_speedup" and not item.visual),
     ("  of these: times in seconds", lambda item: item.row.kind == "measured" and item.row.unit in ("s", "s/token", "token/s")),
     ("text only", lambda item: item.row.kind == "text_only"),
+    ("development half", lambda item: not held_out(item.row.entry)),
+    ("  of these: visual-token and cache methods", lambda item: not held_out(item.row.entry) and item.visual),
+    ("held-out half", lambda item: held_out(item.row.entry)),
+    ("  of these: measured with pictures", lambda item: held_out(item.row.entry) and item.row.kind == "measured"),
+    ("  of these: visual-token and cache methods", lambda item: held_out(item.row.entry) and item.visual),
 )
 
 

@@ -13,7 +13,6 @@ from simulator.program import Extra, Layer, Program, edit
 from simulator.quantity import Numeric, maximum, minimum, where
 from simulator.technique import About, AbstractTechnique, Context, Site, parameter
 
-
 GATHERS = 7.0  # kernel starts: chunks to tokens (3), rows of K and of V (2), what is newest behind them (2)
 
 
@@ -90,10 +89,11 @@ class KvRetrieve(AbstractTechnique):
         slower = maximum(context.chip.host.bandwidth / self.disk_bandwidth, 1.0) if self.tier == "disk" else 1.0
         away = 0.0 if self.tier == "memory" else 1.0 - self.resident
         moved = batch * fetched * cache.bytes_per_token * away * slower * (1.0 - self.overlap)
-        # The chunks found are put side by side in both K and V, between arithmetic on their indices, the newest rows behind them.
+        # What was found on the device is put side by side in K and in V; what comes over a link arrives that way.
+        here = maximum(fetched, 1e-9) if self.tier == "memory" else 1.0
         beside = Elementwise("kv_retrieve gather", "gather", cache.key_width + cache.value_width, cache.key_width + cache.value_width, launches=GATHERS)
         return (
-            Extra("kv_retrieve gather", stage, beside, rows(batch, maximum(fetched, 1e-9), stage), times, per_step=step),
+            Extra("kv_retrieve gather", stage, beside, rows(batch, here, stage), times, per_step=step),
             Extra("kv_retrieve scores", stage, index, shape, times, per_step=step, memory_bytes=kept),
             rank,
             Extra("kv_retrieve fetch", stage, Transfer("kv_retrieve fetch", "host", moved), rows(batch, 1.0, stage), times, per_step=step),

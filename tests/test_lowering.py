@@ -1,0 +1,152 @@
+"""What engines start for an operator: counts against transformers itself, traffic against arithmetic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from simulator.assemble import machine_of
+from simulator.attention import Attention
+from simulator.build.language import build_decoder
+from simulator.evaluate import evaluate
+from simulator.lowering import lowered, starts
+from simulator.ops import Shape, Tokens
+from simulator.program import Program, VisualInput
+from simulator.request import estimate
+from simulator.spec.deployment import load_engine
+from simulator.spec.load_hardware import load_hardware
+from simulator.spec.load_model import load_model
+from simulator.spec.scenario import Scenario
+from simulator.spec.workload import Image, Workload
+
+# Operators of torch that start no kernel.
+VIEWS = {
+    "_unsafe_view", "alias", "as_strided", "detach", "empty", "empty_like", "expand", "lift_fresh", "permute", "select", "slice",
+    "split", "split_with_sizes", "squeeze", "t", "transpose", "unbind", "unsqueeze", "view",
+}  # fmt: skip
+
+
+def counted(attention: str) -> tuple[float, float]:
+    """(kernels per layer, kernels outside the layers) of one decode step of a tiny Qwen2 in transformers, operator by operator."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Counting(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: Counter[str] = Counter()
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.seen[func.__name__.split(".")[0]] += 1
+            return func(*args, **(kwargs or {}))
+
+    def step(layers: int) -> float:
+        config = transformers.Qwen2Config(
+            vocab_size=100, hidden_size=64, intermediate_size=128, num_attention_heads=4, num_key_value_heads=2,
+            num_hidden_layers=layers, attn_implementation=attention,
+        )  # fmt: skip
+        model = transformers.Qwen2ForCausalLM(config).eval().to(torch.bfloat16)
+        tokens = torch.randint(3, 90, (1, 12))
+        with torch.no_grad():
+            cache = model(input_ids=tokens, use_cache=True).past_key_values
+            mode = Counting()
+            with mode:
+                model(input_ids=tokens[:, :1], past_key_values=cache, use_cache=True, attention_mask=torch.ones(1, 13, dtype=torch.long))
+        return float(sum(count for name, count in mode.seen.items() if name not in VIEWS))
+
+    two, three = step(2), step(3)
+    return three - two, two - 2.0 * (three - two)
+
+
+def charged(engine: str) -> float:
+    """Kernels per layer and decode step under an engine."""
+    decoder = build_decoder(load_model("qwen2.5-vl-7b"))
+    layer = next(item for item in decoder.layers if item.kind == "full")
+    shape = Shape("decode", 1.0, Tokens(0.0, 1.0), Tokens(500.0, 50.0))
+    found = load_engine(engine)
+    return float(sum(starts(kernel, kernel.name, "decode", found) for op in layer.decode for kernel in lowered(op, op.work(shape), found)))
+
+
+@pytest.mark.parametrize(("engine", "attention", "spare"), [("hf-flash-gqa", "sdpa", 1.0), ("hf-eager", "eager", 2.0)])
+def test_kernels_per_layer_are_those_that_transformers_starts(engine: str, attention: str, spare: float) -> None:
+    """`spare`: a copy of the attention's output that older versions make, a cast on a GPU."""
+    inside, _ = counted(attention)
+    assert inside == pytest.approx(charged(engine), abs=spare)
+
+
+def test_kernels_outside_the_layers() -> None:
+    """Final norm, head and sampling are operators of their own (11); the rest is `pass`."""
+    _, outside = counted("sdpa")
+    assert load_engine("hf-sdpa").kernels["pass"] + 11.0 == pytest.approx(outside, abs=6.0)
+
+
+def attention(engine: str, rows: float = 1.0, context: float = 32768.0, varlen: bool = False) -> dict[str, Any]:
+    op = Attention("attention", 28.0, 4.0, 128.0, 128.0, "causal", varlen=varlen)
+    shape = Shape("decode", 1.0, Tokens(0.0, rows), Tokens(context, 0.0))
+    return {kernel.name: kernel for kernel in lowered(op, op.work(shape), load_engine(engine))}
+
+
+def test_repeated_heads_are_written_seven_times() -> None:
+    cache = 2.0 * 32769.0 * 4.0 * 128.0 * 2.0
+    found = attention("hf-flash")
+    assert found["cache append"].bytes == pytest.approx(2.0 * cache, rel=1e-3)  # torch.cat reads and writes all of it
+    assert found["repeat_kv"].bytes == pytest.approx(8.0 * cache, rel=1e-3)
+    assert "repeat_kv" not in attention("hf-flash-gqa")
+    assert set(attention("hf-flash", varlen=True)) == {"cache append", "attention"}
+    assert "cache append" not in attention("hf-masked")
+
+
+def test_unsplit_attention_does_not_gain_from_more_multiprocessors() -> None:
+    """28 heads keep 28 of them busy: 35 ns a key on A100 (FlashAttention before split keys), whatever the number of rows below 64."""
+    from simulator.stage import timed
+
+    device = load_hardware("a100-sxm-80gb")
+    machine = machine_of(device, load_engine("hf-masked"))
+    one = float(timed(attention("hf-masked")["attention"], machine).expected)
+    more = float(timed(attention("hf-masked", rows=11.0)["attention"], machine).expected)
+    assert one == pytest.approx(32769.0 * 35e-9, rel=0.1)
+    assert more == pytest.approx(one, rel=0.02)
+    larger = replace(machine, chip=replace(machine.chip, sms=1000.0))
+    assert float(timed(attention("hf-masked")["attention"], larger).expected) == pytest.approx(one, rel=0.01)
+
+
+def test_strided_copies_are_bound_by_elements_where_memory_is_fast() -> None:
+    kernels = machine_of(load_hardware("a100-sxm-80gb"), load_engine("hf-sdpa")).kernels
+    slow, fast = load_hardware("l40s").chip, load_hardware("h200-sxm").chip
+    bytes = 1e9
+    share = [bytes / float(kernels.strided(chip, bytes / 4.0, bytes).expected) / float(chip.bandwidth) for chip in (slow, fast)]
+    assert share[0] == pytest.approx(0.85, abs=0.02)
+    assert share[1] < 0.45
+
+
+def test_logits_of_the_whole_prompt_cost_time_and_memory_but_no_counted_work() -> None:
+    work = Workload(images=[Image(width=1920, height=1080)], text_tokens=64, output_tokens=8)
+    eager, last = (
+        estimate(Scenario(model="qwen2.5-vl-7b", hardware="a100-sxm-80gb", workload=work, engine=name, preprocess=False))
+        for name in ("hf-flash", "hf-flash-gqa")
+    )
+    rows = eager.visual_tokens + 63.0
+    prefill = eager.stages["prefill"], last.stages["prefill"]
+    assert prefill[0].matmul_flops == prefill[1].matmul_flops
+    at_peak = 2.0 * rows * 152064.0 * 3584.0 / 312e12
+    assert at_peak < prefill[0].seconds - prefill[1].seconds < 2.0 * at_peak  # copies of heads are in it, and a product below its peak
+    assert eager.memory.peak_bytes - last.memory.peak_bytes > 0.5 * rows * 152064.0 * 2.0
+
+
+def test_pruned_tokens_have_no_logits() -> None:
+    """After in-LLM pruning fewer rows reach the head, so that its waste shrinks with them."""
+    base = build_decoder(load_model("llava-1.5-7b"))
+    machine = machine_of(load_hardware("a100-sxm-80gb"), load_engine("hf-sdpa"))
+
+    def held(keep: float) -> float:
+        layers = tuple(replace(layer, keep=keep) for layer in base.layers)
+        seen = VisualInput((), 576.0, 0.0, 0.0, 0.0, 0.0)
+        program = Program(batch=1.0, text=40.0, output=2.0, visual_input=seen, towers=(), decoder=replace(base, layers=layers))
+        return float(evaluate(program, machine, None).totals["prefill"].transient_bytes)
+
+    assert held(1.0) == pytest.approx((576.0 + 39.0) * 32064.0 * 2.0, rel=0.01)
+    assert held(0.5) == pytest.approx((288.0 + 39.0) * 32064.0 * 2.0, rel=0.01)
