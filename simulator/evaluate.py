@@ -157,7 +157,7 @@ def _whole_logits(decoder: Decoder, shape: Shape, total: Total, times: Numeric) 
     """Seconds and bytes of logits of prompt tokens that nobody reads (FLOPs count what a request needs, whatever the engine does)."""
     total.time(_everywhere(decoder.head.prefill), shape, times)
     held = shape.batch * shape.query.total * decoder.vocabulary / decoder.devices * total.machine.engine.logits_bytes
-    total.transient_bytes = maximum(total.transient_bytes, held)
+    total.widest_bytes = maximum(total.widest_bytes, held)
 
 
 _EVERYWHERE: Remembered[tuple[AbstractOp, ...], tuple[AbstractOp, ...]] = Remembered()
