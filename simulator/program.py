@@ -198,7 +198,7 @@ class Decoder:
     pipeline: float = 1.0
     replicas: float = 1.0
     busy: Numeric = 1.0
-    other_parameters: float = 0.0
+    other_parameters: Numeric = 0.0
     tied: bool = False
     embedding_bits: float = 16.0
 

@@ -22,7 +22,7 @@ def _parameters(model: Lvlm) -> tuple[tuple[str, int], ...]:
         projector = _owned(tower.projector) + tower.projector_other_parameters
     embedding = _owned((decoder.embedding,))
     lm_head = 0.0
-    language = _owned(decoder.layers) + decoder.other_parameters
+    language = _owned(decoder.layers) + float(decoder.other_parameters)
     for op in decoder.head.prefill:
         if isinstance(op, Matmul) and op.name == "lm_head":
             lm_head = float(op.n if op.bias else 0.0) if op.shared else float(op.parameters)

@@ -141,7 +141,7 @@ class Speculative(AbstractTechnique):
         block = Matmul("head", width, width, bias=True), Elementwise("activation", "activation", width, width), Elementwise("add", "add", 2.0 * width, width)
         layer = Layer("heads", 0, 1, (), block)
         ends = replace(plain.embedding, prefill=(), decode=()), replace(plain.head, prefill=())
-        others = (float(self.gamma) - 1.0) * block[0].parameters if isinstance(self.gamma, int | float) else 0.0
+        others = maximum(self.gamma - 1.0, 0.0) * block[0].parameters
         return replace(plain, embedding=ends[0], layers=(layer,), head=ends[1], other_parameters=others)
 
     @classmethod
