@@ -13,7 +13,7 @@ from typing import final
 from simulator.build.format import in_format
 from simulator.build.language import build_decoder
 from simulator.build.pixels import visual_input
-from simulator.build.uniform import uniform
+from simulator.build.uniform import uniform, uniform_extras
 from simulator.build.vision import build_tower
 from simulator.efficiency import kernels_for
 from simulator.encoder_parallel import by_crops
@@ -150,7 +150,7 @@ def assemble(case: Case) -> Assembly:
         rebuild=lambda model, size: plain(case, model, size),
     )
     program, uses = compose(base, case.techniques, context)
-    return Assembly(program, uses)
+    return Assembly(uniform_extras(program, case.format) if case.engine.uniform else program, uses)
 
 
 def plain(case: Case, model: Lvlm, size: Numeric) -> Program:

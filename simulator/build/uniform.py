@@ -20,6 +20,16 @@ def uniform(program: Program, format: str) -> Program:
     return replace(program, towers=towers, decoder=_decoder(program.decoder, format))
 
 
+def uniform_extras(program: Program, format: str) -> Program:
+    """The program with what techniques pay for choosing in `format` too, where they left the format open (bf16)."""
+    extras = tuple(replace(extra, op=_op(extra.op, format)) if _open(extra.op) else extra for extra in program.extras)
+    return replace(program, extras=extras)
+
+
+def _open(op: AbstractOp) -> bool:
+    return isinstance(op, Elementwise) or (isinstance(op, Matmul | Experts | Convolution) and op.format == "bf16" and op.weight_bits == 16.0)
+
+
 @lru_cache(maxsize=256)
 def _decoder(decoder: Decoder, format: str) -> Decoder:
     return replace(

@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 
 import simulator.techniques
+from simulator import Image, Scenario, Workload
+from simulator.assemble import assemble, case_of
 from simulator.literature.catalogue import load_entries
+from simulator.ops import Matmul
 from simulator.presets import presets, resolve
+from simulator.spec.scenario import TechniqueUse
 from simulator.spec.source import SpecError
 from simulator.technique import AbstractTechnique, Parameter, check, compose, convert, name_of, parameters, registry
 from tests.techniques import toy
@@ -272,6 +276,16 @@ def test_one_file_is_enough(dropped: str, capsys: pytest.CaptureFixture[str], mo
     assert cli.main(["techniques", "--json"]) in (0, None)
     listed = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
     assert "keep" in listed[dropped]["parameters"]
+
+
+@pytest.mark.parametrize("format", ["fp32", "bf16"])
+def test_choosing_is_in_the_format_of_an_engine_that_computes_in_one(format: str) -> None:
+    """A CPU that multiplies in float32 compares tokens in float32 too."""
+    picture = Workload(images=(Image(width=448, height=448),), text_tokens=20, output_tokens=4)
+    uses = (TechniqueUse(kind="pre_llm_reduce", parameters={"method": "similarity"}), TechniqueUse(kind="kv_evict"))
+    scenario = Scenario(model="internvl3-2b", hardware="cpu-generic", engine="torch-cpu", format=format, workload=picture, techniques=uses)
+    products = [extra.op for extra in assemble(case_of(scenario)).program.extras if isinstance(extra.op, Matmul)]
+    assert products and {op.format for op in products} == {format}
 
 
 def test_no_technique_imports_another() -> None:
