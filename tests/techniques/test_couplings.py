@@ -228,6 +228,13 @@ class TestRaggedShapes:
         varlen, padded = (mixed(KvEvict(budget=0.2, head_shape="skewed", layout=layout)) for layout in ("varlen", "padded"))
         assert padded.memory.kv_bytes_read_per_step > 1.1 * varlen.memory.kv_bytes_read_per_step
 
+    def test_a_padded_pyramid_is_as_long_as_its_first_layer_everywhere(self) -> None:
+        """Also where layers without a window stand between others and so begin at every depth."""
+        mixed_stack = toy.model(attention="mixed")
+        wide = toy.with_(KvEvict(budget=0.2, layer_shape="pyramid", layout="padded"), lvlm=mixed_stack, crops=CROPS)
+        shares = {float(layer.cache.resident_visual) for layer in wide.program.decoder.layers if layer.cache and not layer.cache.window}
+        assert sorted(shares) == pytest.approx([0.3])
+
     def test_the_tail_of_adaptive_resolution_is_the_large_picture(self) -> None:
         made: Program = mixed(AdaptiveResolution(ratio=0.25, probability=0.2)).program
         small, large = toy.measure(made), toy.measure(made.branches[0].program)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from simulator.attention import Attention
+from simulator.build.language import build_decoder
 from simulator.ops import Collective, Shape, Tokens
 from simulator.program import edit
 from simulator.stage import Total
@@ -19,6 +20,7 @@ from simulator.techniques.output_length import OutputLength
 from simulator.techniques.speculative import Speculative
 from simulator.techniques.weight_quant import WeightQuant
 
+from . import toy
 from .plain import bytes_of, composed, machine, program, run, seconds
 
 TOKEN = 57344.0
@@ -219,6 +221,14 @@ def test_18_small_drafters_cost_by_layers_not_bytes() -> None:
 
     assert drafting("small", "ideal") < 0.6 * drafting("large", "ideal")
     assert drafting("small", "hf-flash") > 1.05 * drafting("large", "hf-flash")
+
+
+def test_19_a_decoder_built_for_several_devices_sums_twice_a_layer() -> None:
+    for layer in build_decoder(toy.model(), tp=2).layers:
+        for ops in (layer.prefill, layer.decode):
+            sums = [op for op in ops if isinstance(op, Collective) and op.kind == "all_reduce"]
+            assert len(sums) == 2 and {op.elements for op in sums} == {toy.HIDDEN}
+    assert not any(isinstance(op, Collective) for layer in build_decoder(toy.model()).layers for op in layer.prefill)
 
 
 def test_19_tensor_parallel_pays_for_the_sums() -> None:
