@@ -49,7 +49,7 @@ _STARTS = (
     ("fixed_grid", ("llava-1.5", "vila", "pllava", "st-llm", "video-llava", "llava-v1.5")),
     ("native_resolution", ("qwen", "glm", "kimi")),
     ("cross_attention", ("llama-3.2",)),
-    ("tiled", ("llava", "internvl", "nvila", "minicpm", "idefics", "smolvlm", "phi", "drivemm", "llama-4", "gemma")),
+    ("tiled", ("llava", "internvl", "nvila", "minicpm", "idefics", "smolvlm", "phi", "drivemm", "llama-4", "gemma", "deepseek-vl2")),
 )
 
 

@@ -63,6 +63,7 @@ def fit_pool(rows: Sequence[Evidence], axis: str) -> Pool:
         methods={},
         smallest={name: min(row.kept for row in rows if row.family == name) for name in families},
         entries={name: len({row.entry for row in rows if row.family == name}) for name in families},
+        seen={name: len({row.entry for row in rows if row.task_class == name}) for name in tasks},
     )
     pool.methods.update(_method_scales(rows, pool))
     return pool

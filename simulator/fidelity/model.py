@@ -46,6 +46,8 @@ class Pool:
     """Smallest kept fraction published, per family."""
     entries: dict[str, int]
     """Different papers behind a family."""
+    seen: dict[str, int]
+    """Different papers behind a task class."""
 
 
 @cache
@@ -64,13 +66,13 @@ def load_spread(path: Path = PARAMETERS) -> float:
 def losses(pool: Pool, family: str, task: str, kept: Numeric, scale: float = 1.0) -> tuple[Numeric, Numeric, Numeric]:
     """Loss of log-accuracy at the 10th, 50th and 90th percentile. `scale` multiplies all three.
 
-    The edges lie sqrt(1 + 1/n) as far out (in the logarithm) for a family of n papers: a paper not seen differs from the
-    family as papers do, and the family itself is known from n of them only.
+    The edges lie sqrt(1 + 1/n + 1/m) as far out (in the logarithm) for a family of n papers and a task class that m papers
+    report: a paper not seen differs from the others as papers do, and family and task are known from so many of them only.
     """
     shared = scale * exp(pool.families.get(family, 0.0) + pool.tasks[task])
     term = shared * maximum(-log(maximum(kept, 1e-12)), 0.0) ** pool.power
     papers = pool.entries.get(family, 0)
-    stretch = math.sqrt(1.0 + 1.0 / (papers if papers > 1 else sum(pool.entries.values())))
+    stretch = math.sqrt(1.0 + 1.0 / (papers if papers > 1 else sum(pool.entries.values())) + 1.0 / pool.seen[task])
     middle = pool.theta_50 * term
     return (
         middle * (pool.theta_10 / pool.theta_50) ** stretch,

@@ -91,7 +91,9 @@ class Entry(BaseModel):
     method: str = Field(min_length=1)
     title: str = Field(min_length=1)
     authors: str = ""
-    """`Family, Given and others`, as BibTeX wants it; empty where nobody checked."""
+    """`Family, Given and others`, as BibTeX wants it; empty where nobody knows."""
+    checked: str = ""
+    """Where title and authors were read; empty where they were written down from memory."""
     placements: tuple[Placement, ...] = Field(min_length=1)
     venue: str
     year: int = Field(ge=2015, le=2100)
