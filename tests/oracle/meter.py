@@ -48,7 +48,10 @@ class RegistryCounter(TorchDispatchMode):
 
 
 class Meter:
-    """Counts while used as a context manager: FLOPs (counter ``registry`` or ``torch``) or seconds (``clock``)."""
+    """Counts while used as a context manager: FLOPs (counter ``registry`` or ``torch``) or seconds (``clock``).
+
+    On a CPU with one thread, seconds are that thread's CPU time: what other processes take of its core does not count.
+    """
 
     def __init__(self, counter: str = "registry", device: str = "cpu") -> None:
         if counter not in COUNTERS:
@@ -78,6 +81,8 @@ class Meter:
             return self._flops.get_total_flops()
         if self._cuda:
             torch.cuda.synchronize()
+        elif torch.get_num_threads() == 1:
+            return time.thread_time()
         return time.perf_counter()
 
     def _flush(self) -> None:

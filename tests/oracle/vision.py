@@ -35,10 +35,11 @@ def patch_order(rows: int, columns: int, model: ModelConfig) -> Tensor:
     return grid.permute(0, 3, 1, 4, 2, 5).reshape(-1)
 
 
-def _attention(x: Tensor, w: VisionLayer, heads: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
+def _attention(x: Tensor, w: VisionLayer, heads: int, window: int, scored: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Bidirectional attention of x [images, n, d] within windows of ``window`` tokens (0: all).
 
-    Returns the output, the mean attention each token receives [images, n], and the keys averaged over heads.
+    Returns the output, the mean attention each token receives [images, n] (zeros unless ``scored``: a pass over the
+    whole map), and the keys averaged over heads.
     """
     images, n, d = x.shape
     size = window or n
@@ -50,7 +51,7 @@ def _attention(x: Tensor, w: VisionLayer, heads: int, window: int) -> tuple[Tens
     )
     scores = (q @ k.transpose(-1, -2) * (d // heads) ** -0.5).softmax(-1)
     out = (scores @ v).transpose(1, 2).reshape(images, n, d)
-    received = scores.mean((1, 2)).reshape(images, n)
+    received = scores.mean((1, 2)).reshape(images, n) if scored else torch.zeros(images, n, device=x.device)
     return F.linear(out, w.out), received, k.mean(1).reshape(images, n, -1)
 
 
@@ -62,6 +63,12 @@ def _keep_units(x: Tensor, score: Tensor, keep: float, unit: int) -> tuple[Tenso
     index = top(score.view(images, units, unit).mean(-1), k)
     chosen = x.view(images, units, unit * d).gather(1, index.unsqueeze(-1).expand(-1, -1, unit * d))
     return chosen.reshape(images, k * unit, d), k, units
+
+
+def _scored(layer: int, prune: EncoderPrune | None, post: PostEncoderReduce | None, layers: int) -> bool:
+    """Whether a technique reads the map of a block: that before a pruning one, or the last."""
+    before = prune is not None and prune.score == "map" and layer == prune.layer - 1
+    return before or (post is not None and post.score == "map" and layer == layers - 1)
 
 
 def encode(
@@ -77,7 +84,7 @@ def encode(
         x = x[:, patch_order(rows, columns, model).to(x.device)]
         size = torch.ones(*x.shape[:2], 1, device=x.device)
         steps: list[int] = []
-        received = torch.zeros(x.shape[:2])
+        received = torch.zeros(x.shape[:2], device=x.device)
         for i, layer in enumerate(w.layers):
             if prune and prune.layer == i:
                 with meter.overhead():
@@ -90,7 +97,8 @@ def encode(
                 report.resolve("encoder_merge", keep=[x.shape[1] - sum(steps), x.shape[1]], merged_per_block=steps)
             window = v.window**2 if v.windowed(i) else 0
             attended = x.shape[1]
-            out, received, keys = _attention(_norm(x, layer.norm1), layer, v.num_attention_heads, window)
+            heads, scored = v.num_attention_heads, _scored(i, prune, post, len(w.layers))
+            out, received, keys = _attention(_norm(x, layer.norm1), layer, heads, window, scored)
             x = x + out
             if merge and merge.start <= i < merge.stop:
                 with meter.overhead():
