@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
+from simulator import budgets, reduction
 from simulator import overheads as cost
-from simulator import reduction
 from simulator.attention import Attention
 from simulator.ops import Matmul, Shape, clipped_sum
 from simulator.program import Extra, Layer, Program, edit
@@ -58,7 +58,8 @@ class NativeSparseAttention(AbstractTechnique):
         return self._read(program.visual + program.text)
 
     def _pairs(self, attention: Attention, shape: Shape) -> Numeric:
-        tokens, start = shape.query.total, shape.cached.total
+        query, cached, seen = shape.query, shape.cached, (attention.visible_visual, attention.visible_text)
+        tokens, start = (part.visual * seen[0] + part.text * seen[1] for part in (query, cached))
         dense = attention.pairs(shape)
         near = clipped_sum(start, tokens, self.block * self.select) + clipped_sum(start, tokens, self.window)
         sparse = minimum((dense / self.stride + near) / maximum(dense, 1e-9), 1.0)
@@ -69,7 +70,8 @@ class NativeSparseAttention(AbstractTechnique):
         layers = edit(layers, lambda layer: self._decode(program, layer))
         extras: list[Extra] = []
         for layer, attention in reduction.causal_runs(program):
-            tokens = reduction.prompt_shape(program, layer).query.total
+            rows = reduction.prompt_shape(program, layer).query
+            tokens = rows.visual * attention.visible_visual + rows.text * attention.visible_text
             on = program.batch * where(self.share > 0.0, 1.0, 0.0)
             heads = attention.kv_heads * self.share
             op = Matmul(f"{_NAME} compress", n=attention.head_dim, k=self.compress * attention.head_dim)
@@ -82,9 +84,9 @@ class NativeSparseAttention(AbstractTechnique):
     def _decode(self, program: Program, layer: Layer) -> Layer:
         if layer.cache is None or not any(isinstance(op, Attention) and op.mask == "causal" for op in layer.decode):
             return layer
-        tokens = program.visual * layer.keep + program.text
-        read = self._read(tokens)
+        tokens = budgets.prompt(program, layer).total
+        first, read = self._read(tokens), self._read(tokens + maximum(program.output - 1.0, 0.0) / 2.0)  # on average over the answer
         ops = tuple(
             replace(op, density=op.density * read, reuse=op.reuse * read) if isinstance(op, Attention) else op for op in layer.decode
         )
-        return replace(layer, decode=ops, cache=replace(layer.cache, read=layer.cache.read * read))
+        return replace(layer, decode=ops, cache=replace(layer.cache, read=layer.cache.read * first))

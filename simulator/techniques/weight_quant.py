@@ -38,7 +38,7 @@ class WeightQuant(AbstractTechnique):
         entry="awq",
         axis="weights",
         engines={
-            "vllm": ("runs", "0.14-0.24 docs: AWQ and GPTQ through Marlin, FP8 and INT8 W8A8, NVFP4 on Blackwell"),
+            "vllm": ("runs", "docs of 0.14: AWQ and GPTQ through Marlin, INT8 and FP8 W8A8, NVFP4 through Model Optimizer"),
             "sglang": ("runs", "0.5 docs: AWQ, GPTQ, FP8, W8A8 INT8, ModelOpt FP4"),
             "trtllm": ("runs", "1.0: W4A16 AWQ and GPTQ, FP8, SmoothQuant, NVFP4"),
             "hf-flash": ("runs", "transformers 4.35+: AWQ, GPTQ, bitsandbytes"),
@@ -64,7 +64,7 @@ class WeightQuant(AbstractTechnique):
             executed = context.chip.executed_format(compute)
         except ValueError as error:
             raise SpecError(f"techniques.weight_quant.format: {format!r} is not accepted: {error}") from None
-        group = where(self.group > 0.0, minimum(self.group, 16.0) if format == "fp4" else self.group, 1e9)
+        group = where(self.group > 0.0, minimum(maximum(self.group, 1.0), 16.0 if format == "fp4" else 1e9), 1e9)
         stored = where(bits < 16.0, bits + metadata / group, 16.0)
 
         def narrow(op: AbstractOp) -> AbstractOp:
