@@ -29,9 +29,9 @@ class Disaggregate(AbstractTechnique):
         entry="distserve",
         lossless=True,
         engines={
-            "vllm": ("runs", "0.14-0.24 docs: disaggregated prefill through KV connectors, experimental; encoder split newer"),
-            "sglang": ("runs", "0.5 docs: prefill-decode disaggregation, Mooncake or NIXL"),
-            "trtllm": ("runs", "1.0: disaggregated serving"),
+            "vllm": ("runs", "docs, read 2026: disaggregated prefill through KV connectors, experimental; disaggregated encoder through EC connectors"),
+            "sglang": ("runs", "docs, read 2026: prefill-decode disaggregation, and encoders apart by --encoder-only and --language-only"),
+            "trtllm": ("runs", "docs of 1.2: disaggregated serving; encoders apart by MultimodalEncoder (Dynamo docs: E/P/D)"),
         },
     )
 

@@ -31,7 +31,7 @@ class EmbeddingCache(AbstractTechnique):
         engines={
             "vllm": ("runs", "encoder cache of its V1 scheduler, by the hash of the picture"),
             "sglang": ("runs", "multimodal embedding cache, SGLANG_VLM_CACHE_SIZE_MB"),
-            "trtllm": ("runs", "MultimodalConfig.encoder_cache_max_bytes, 1.3"),
+            "trtllm": ("runs", "API docs of 1.3: MultimodalConfig.encoder_cache_max_bytes"),
         },
     )
     hit: Numeric = parameter(1.0, "crops whose embeddings are there", unit="fraction", low=0, high=1)

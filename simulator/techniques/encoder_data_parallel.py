@@ -26,8 +26,8 @@ class EncoderDataParallel(AbstractTechnique):
         lossless=True,
         conflicts={"sequence_parallel_encoder": "both place the encoder on the same devices"},
         engines={
-            "vllm": ("runs", "0.11-0.24 docs: --mm-encoder-tp-mode data, for the models that support it"),
-            "sglang": ("runs", "0.5 docs: --mm-enable-dp-encoder, Qwen2.5-VL, Qwen3-VL, InternVL"),
+            "vllm": ("runs", "API docs of 0.11: --mm-encoder-tp-mode data, for the models that support it"),
+            "sglang": ("runs", "docs, read 2026: --mm-enable-dp-encoder, Qwen2.5-VL, Qwen3-VL, InternVL"),
         },
     )
 

@@ -40,7 +40,7 @@ class InLlmPrune(AbstractTechnique):
             "hf-eager": ("patch", "the authors' code of FastV and PyramidDrop replaces the decoder of transformers"),
             "hf-sdpa": ("patch", "needs an eager layer where scores are a map"),
             "hf-flash": ("patch", "needs an eager layer where scores are a map"),
-            "vllm": ("hypothetical", "layers share one paged block table, so their lengths cannot differ"),
+            "vllm": ("hypothetical", "layers share one paged block table, so their lengths cannot differ; pruning pictures before the decoder is a request (issue 45098, 2026)"),
         },
     )
     layer: tuple[int, ...] = parameter((2,), "first layers that see fewer tokens", unit="layer", low=0, high=4095, kind="integers")

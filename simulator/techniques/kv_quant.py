@@ -30,11 +30,11 @@ class KvQuant(AbstractTechnique):
         entry="kivi",
         axis="bits",
         engines={
-            "vllm": ("runs", "0.25 docs: --kv-cache-dtype fp8 (8 bits); fewer bits need a patch; 0.11 had no fused kernel yet"),
-            "sglang": ("runs", "0.5 docs: --kv-cache-dtype fp8 or fp4, fused only in some attention backends"),
+            "vllm": ("runs", "0.25 docs: --kv-cache-dtype fp8; 0.23 API docs: turboquant, 3 to 8 bits, with kernels of its own; 0.11 had no fused kernel yet"),
+            "sglang": ("runs", "docs, read 2026: --kv-cache-dtype fp8_e5m2, fp8_e4m3 or fp4; only attention backends with a fused kernel keep their speed"),
             "trtllm": ("runs", "1.0: FP8 and INT8 KV cache"),
-            "hf-flash": ("runs", "transformers 4.42+: QuantizedCache by HQQ or quanto, 2 to 8 bits, not fused"),
-            "hf-sdpa": ("runs", "transformers 4.42+: QuantizedCache by HQQ or quanto, 2 to 8 bits, not fused"),
+            "hf-flash": ("runs", "docs of transformers 4.51-4.53: QuantizedCache by HQQ or quanto, low latency it is not; since 4.42 (not checked)"),
+            "hf-sdpa": ("runs", "docs of transformers 4.51-4.53: QuantizedCache by HQQ or quanto, low latency it is not; since 4.42 (not checked)"),
         },
     )
 

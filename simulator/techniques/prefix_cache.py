@@ -31,7 +31,7 @@ class PrefixCache(AbstractTechnique):
         engines={
             "vllm": ("runs", "automatic prefix caching; pictures are part of the block hash"),
             "sglang": ("runs", "RadixAttention"),
-            "trtllm": ("runs", "KV cache reuse across requests"),
+            "trtllm": ("runs", "docs of 1.3: KV cache reuse, by the hashes of pictures too"),
         },
     )
     visual: Numeric = parameter(1.0, "visual tokens whose keys and values are there", unit="fraction", low=0, high=1)

@@ -39,6 +39,7 @@ class SparseAttention(AbstractTechnique):
         engines={
             "hf-flash": ("patch", "the authors' kernels take the place of FlashAttention"),
             "vllm": ("patch", "MInference ships a patch for its attention; the others do not"),
+            "trtllm": ("runs", "docs of 1.3: sparse_attention_config with skip_softmax (BLASST) in prefill; other patterns need a patch"),
         },
     )
     density: Numeric = parameter(0.2, "pairs computed, of the causal ones", unit="fraction", low=1e-4, high=1)

@@ -38,9 +38,9 @@ class Speculative(AbstractTechnique):
         axis="draft",
         conflicts={"layer_skip": "the verifier would skip layers too; use drafter=self:N for early-exit drafting"},
         engines={
-            "vllm": ("runs", "0.14-0.24 docs: draft models, EAGLE and EAGLE-3 heads, n-gram; drafts see text only for most models"),
-            "sglang": ("runs", "0.5 docs: EAGLE-2 and EAGLE-3 trees, standalone draft models"),
-            "trtllm": ("runs", "1.0: draft model, EAGLE-3, Medusa"),
+            "vllm": ("runs", "EAGLE and EAGLE-3 heads on pictures (pull requests 22872, 29594); draft models for text only (issue 33458, open 2026)"),
+            "sglang": ("runs", "docs, read 2026: EAGLE-2 and EAGLE-3 trees, standalone draft models, n-gram"),
+            "trtllm": ("runs", "docs of 1.2: draft model, EAGLE-3, n-gram, multi-token heads; on pictures not checked"),
             "hf-flash": ("runs", "transformers 4.35+: assisted generation, chains; trees by the methods' repositories"),
             "hf-sdpa": ("runs", "transformers 4.35+: assisted generation, chains; trees by the methods' repositories"),
         },
