@@ -15,7 +15,7 @@ ACTIONS = ("list", "show", "coverage", "export", "add", "check")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("action", nargs="?", default="list", choices=ACTIONS)
-    parser.add_argument("what", nargs="?", help="show: an id; add: a YAML file with one entry")
+    parser.add_argument("what", nargs="?", help="show: an id; add: a YAML file with one entry; list, coverage and export: words to search")
     parser.add_argument("--search", default="", help="words that occur in id, title, authors or summary")
     parser.add_argument("--stage", help="Encoding, Prefilling, Decoding, System or Frontier")
     parser.add_argument("--operator", help="cost operator, e.g. KV_EVICT")
@@ -28,13 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List, show, count, export, add or check."""
     from simulator.literature import report
-    from simulator.literature.catalogue import search
+    from simulator.literature.catalogue import find, search
     from simulator.presets import presets
 
-    found = search(args.search, stage=args.stage, operator=args.operator, year=args.year, training_free=args.training_free)
+    words = f"{args.search} {args.what or ''}" if args.action in ("list", "coverage", "export") else args.search
     try:
+        found = search(words, stage=args.stage, operator=args.operator, year=args.year, training_free=args.training_free)
         if args.action == "show":
-            print(report.show_text(_needed(args.what, "an id, e.g. fastv")))
+            name = _needed(args.what, "an id, e.g. fastv")
+            print(find(name).model_dump_json() if args.json else report.show_text(name))
         elif args.action == "export":
             print(report.export_text(args.format, found))
         elif args.action == "add":
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             print(text)
             return 0 if clean else 1
         else:
-            _print(report.coverage_table() if args.action == "coverage" else report.list_table(found), args.json)
+            _print(report.coverage_table(found) if args.action == "coverage" else report.list_table(found), args.json)
     except ValueError as error:
         raise SpecError(str(error)) from None
     return 0
@@ -65,6 +67,9 @@ def _entry(name: str) -> dict[str, Any]:
 def _print(frame: Any, as_json: bool) -> None:
     if as_json:
         print(json.dumps(json.loads(frame.to_json(orient="records"))))
+        return
+    if frame.empty:
+        print("no entry matches")
         return
     from rich.table import Table
 

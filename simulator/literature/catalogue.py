@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from simulator.literature.entry import TAXONOMY, Entry
+from simulator.literature.entry import OPERATORS, TAXONOMY, Entry
 from simulator.literature.presets import load_presets
 
 CATALOGUE = Path(__file__).with_name("entries.yaml")
@@ -46,7 +47,7 @@ def find(identifier: str, entries: Iterable[Entry] | None = None) -> Entry:
     """The entry with this id, or ValueError naming near ones."""
     known = {entry.id: entry for entry in (load_entries() if entries is None else entries)}
     if identifier not in known:
-        near = [name for name in known if identifier.lower()[:4] in name][:5]
+        near = get_close_matches(identifier.lower(), known, n=5, cutoff=0.5) or [name for name in known if identifier.lower()[:4] in name][:5]
         raise ValueError(
             f"entry: {identifier!r} is not in the catalogue; accepted: an id"
             + (f" such as {', '.join(near)}" if near else "")
@@ -68,8 +69,16 @@ def search(
     preset: bool | None = None,
     entries: Iterable[Entry] | None = None,
 ) -> tuple[Entry, ...]:
-    """Entries that hold every word of `text` and pass every filter given; `year` is one year or (first, last)."""
+    """Entries that hold every word of `text` and pass every filter given; `year` is one year or (first, last).
+
+    Raises ValueError for a stage outside the taxonomy or an operator the schema lacks.
+    """
     words = text.lower().split()
+    entries = tuple(load_entries() if entries is None else entries)
+    if stage is not None and stage.lower() not in {name.lower() for name in TAXONOMY}:
+        raise ValueError(f"stage: {stage!r} is not known; accepted: {', '.join(TAXONOMY)}")
+    if operator is not None and operator.upper() not in OPERATORS:
+        raise ValueError(f"operator: {operator!r} is not known; accepted: {', '.join(sorted(OPERATORS))}")
     first, last = year if isinstance(year, tuple) else (year, year)
 
     def keep(entry: Entry) -> bool:
@@ -87,7 +96,7 @@ def search(
             and (preset is None or bool(entry.presets) is preset)
         )
 
-    return tuple(entry for entry in (load_entries() if entries is None else entries) if keep(entry))
+    return tuple(entry for entry in entries if keep(entry))
 
 
 def coverage(entries: Iterable[Entry] | None = None) -> pd.DataFrame:

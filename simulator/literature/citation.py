@@ -12,7 +12,7 @@ _JOURNALS = ("IJCV",)
 
 
 def bibtex(entry: Entry) -> str:
-    """One BibTeX record. Authors nobody checked are left out rather than guessed."""
+    """One BibTeX record. A title and authors written down from memory say so in a note."""
     preprint = entry.venue == "arXiv"
     journal = entry.venue in _JOURNALS
     kind = "misc" if preprint else "article" if journal else "inproceedings"
@@ -24,6 +24,7 @@ def bibtex(entry: Entry) -> str:
         "eprint": entry.arxiv,
         "archivePrefix": "arXiv" if entry.arxiv else "",
         "url": entry.url,
+        "note": "" if entry.checked else "title and authors not checked",
     }
     body = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
     return f"@{kind}{{{entry.id},\n{body}\n}}"

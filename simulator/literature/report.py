@@ -60,6 +60,7 @@ def show_text(identifier: str) -> str:
     if entry.no_preset_reason:
         lines.append(f"no preset: {entry.no_preset_reason}")
     evidence = [row for row in load_evidence() if row.entry == entry.id]
+    lines.append(f"title and authors: {entry.checked or 'from memory, not checked'}")
     lines.append(f"published figures: {entry.published} rows; accuracy evidence: {len(evidence)} rows")
     return "\n".join([*lines, "", bibtex(entry)])
 
@@ -77,9 +78,9 @@ def _value(value: Value) -> str:
     return "|".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
-def coverage_table() -> pd.DataFrame:
+def coverage_table(entries: Iterable[Entry] | None = None) -> pd.DataFrame:
     """Papers, presets and figures per stage and category."""
-    return coverage()
+    return coverage(entries)
 
 
 def export_text(format: str, entries: Iterable[Entry] | None = None) -> str:
@@ -96,4 +97,6 @@ def add_text(entry: Mapping[str, object], path: Path = CATALOGUE) -> str:
 def check_text(presets: Mapping[str, str] | None = None) -> tuple[str, bool]:
     """The problems found, to read, and whether there was none."""
     problems = check(presets)
-    return ("\n".join(problems) if problems else f"{len(search())} entries, no problem", not problems)
+    read = sum(1 for entry in search() if entry.checked)
+    clean = f"{len(search())} entries, no problem; title and first author read in a source for {read}, else from memory"
+    return ("\n".join(problems) if problems else clean, not problems)

@@ -105,6 +105,9 @@ def test_search_by_words_and_filters() -> None:
     assert all(entry.year == 2024 and entry.training_free for entry in search(year=2024, training_free=True))
     assert all(2025 <= entry.year <= 2026 for entry in search(year=(2025, 2026)))
     assert search("no such words anywhere") == ()
+    for filters in ({"stage": "Foo"}, {"operator": "FOO"}):
+        with pytest.raises(ValueError, match="accepted: "):
+            search(**filters)
 
 
 def test_a_paper_filed_twice_is_found_in_both_stages() -> None:
@@ -176,7 +179,8 @@ def test_bibtex_is_balanced_and_cites_each_once() -> None:
     for entry in load_entries():
         text = bibtex(entry)
         assert text.count("{") == text.count("}") and text.startswith("@")
-        assert ("author" in text) == bool(entry.authors)
+        assert ("author =" in text) == bool(entry.authors)
+        assert ("note = {title and authors not checked}" in text) == (not entry.checked)
     assert citation(["fastv", "kivi", "fastv"]).count("@") == 2
     with pytest.raises(ValueError, match="entry"):
         citation(["no-such-paper"])
@@ -201,5 +205,6 @@ def test_reports_for_the_command() -> None:
     assert {"name", "stage", "presets"} <= set(table.columns) and len(table) == len(search(stage="Decoding"))
     text = report.show_text("prunevid")
     assert "pre_llm_reduce" in text and "in_llm_prune" in text and "layer=10" in text and "@" in text
-    assert report.check_text() == (f"{len(load_entries())} entries, no problem", True)
+    text, clean = report.check_text()
+    assert clean and text.startswith(f"{len(load_entries())} entries, no problem;")
     assert not report.check_text({"orphan": "nobody"})[1]
