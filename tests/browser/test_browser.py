@@ -189,7 +189,7 @@ def test_a_figure_is_saved_as_a_picture(page, address):
     plot = page.locator(".js-plotly-plot").first
     plot.hover()
     with page.expect_download() as waiting:
-        plot.locator('a[data-title*="png" i]').first.click()
+        plot.locator('.modebar-btn[data-title*="png" i]').first.click()
     assert waiting.value.suggested_filename == "stages.png"
 
 
