@@ -22,6 +22,7 @@ from simulator.ops import Collective, Experts, Matmul, Shape, Tokens
 from simulator.program import Decoder, Grid, total_layers
 from simulator.spec.load_model import load_model, model_names
 from simulator.spec.model import Lvlm
+from simulator.spec.preprocessing import GridPinpoints
 from simulator.spec.source import SpecError
 from simulator.spec.validated import validated
 from simulator.spec.yaml import parse_yaml
@@ -315,3 +316,22 @@ def test_building_again_costs_next_to_nothing() -> None:
             build_decoder(model)
         best = min(best, (time.perf_counter() - start) / 100)
     assert best < 50e-6
+
+
+def test_a_vision_part_that_is_not_known_is_not_dropped_in_silence() -> None:
+    sizes = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "vocab_size": 100,
+    }
+    with pytest.raises(SpecError, match="mm_vision_tower: the vision part"):
+        import_config({"model_type": "llama", "mm_vision_tower": "openai/clip-vit-large-patch14-336", **sizes})
+
+
+def test_pinpoints_left_out_are_those_of_the_class_and_a_stored_format_is_noted() -> None:
+    model = import_config({"model_type": "llava_next", "quantization_config": {"quant_method": "awq", "bits": 4}})
+    assert isinstance(model.preprocessing, GridPinpoints) and (672, 672) in model.preprocessing.pinpoints
+    assert any("image_grid_pinpoints" in note for note in model.assumptions)
+    assert any("weight_quant" in note for note in model.assumptions)

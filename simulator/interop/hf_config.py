@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from simulator.interop.hf.fields import TRANSFORMERS, Fields
+from simulator.interop.hf.fields import TRANSFORMERS, Fields, defaults
 from simulator.interop.hf.other import OTHERS
 from simulator.interop.hf.text import language
 from simulator.interop.hf.translate import translated
@@ -48,6 +48,11 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
     type = str(config["model_type"])
     assumed: list[str] = []
     top = Fields(config, "", type, assumed)
+    _whole(config, type)
+    if config.get("quantization_config"):
+        assumed.append(
+            "quantization_config is not part of the model: say how weights are stored with --with weight_quant:bits=N"
+        )
     called = _called(config, name, type)
     source = Source(kind="spec", reference=f"config.json of {config.get('_name_or_path') or called}")
     try:
@@ -68,6 +73,16 @@ def _parts(top: Fields, processor: dict[str, Any] | None) -> dict[str, Any]:
     raise SpecError(
         f"model_type: {type!r} is not known; {'nearest' if close else 'known'}: {', '.join(close or supported())}"
     )
+
+
+def _whole(config: dict[str, Any], type: str) -> None:
+    """A language model's file with a vision part in words of its own is not taken for a language model alone."""
+    for field in ("visual", "mm_vision_tower", "vision_tower", "vision_encoder"):
+        if type in TEXTS and config.get(field) is not None:
+            raise SpecError(
+                f"{field}: the vision part of a {type!r} file is not known; remove it to import the language model alone, "
+                "or see `lvlm-sim models` for what ships"
+            )
 
 
 def _decoder(text: Fields, tied: bool, bidirectional: Literal["none", "images", "prompt"]) -> LanguageModel:
@@ -107,8 +122,12 @@ def _with_vision(top: Fields, wrapper: Wrapper, processor: dict[str, Any] | None
 
 def _scheme(top: Fields, processor: dict[str, Any] | None) -> Preprocessing:
     """How pictures become crops; values that no scheme can be made of are refused."""
+    data = dict(top.data)
+    grid = "image_grid_pinpoints"
+    if grid in defaults().get(top.type, {}) and not data.get(grid) and not (processor or {}).get(grid):
+        data[grid] = top.value(grid) if grid not in top.data else defaults()[top.type][grid]
     try:
-        scheme, assumed = preprocessing_for(top.type, top.data, processor)
+        scheme, assumed = preprocessing_for(top.type, data, processor)
     except (SpecError, ValidationError):
         raise
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
@@ -136,7 +155,7 @@ def _part(top: Fields, field: str, otherwise: str, accepted: tuple[str, ...]) ->
 
 def _text(top: Fields, wrapper: Wrapper) -> Fields:
     """The text part: nested, or (older files, Phi-4) at the top level."""
-    for field in ("text_config", "llm_config"):
+    for field in ("text_config", "llm_config", "language_config"):
         if top.has(field):
             return _part(top, field, wrapper.text, TEXTS)
     if top.has("hidden_size") and top.has("num_hidden_layers"):

@@ -166,9 +166,12 @@ def _block(
 ) -> Block:
     norms = 1 if family.parallel and _decided(fields, family.parallel) else family.norms
     other = 2 if kind == "cross" else fields.size("num_attention_heads") if family.sinks else 0
+    mixture = _experts(fields, family) if routed else None
+    if mixture is not None and mixture.shared_width and _decided(fields, family.mlp_bias):
+        other += 2 * mixture.shared_width + hidden  # the always-on experts have biases, the routed ones none
     return Block(
         attention=_latent(fields, family) if kind == "mla" else _attention(fields, family, hidden, kind, window, rope),
-        feed_forward=_experts(fields, family) if routed else _dense(fields, family),
+        feed_forward=_dense(fields, family) if mixture is None else mixture,
         norms=norms,
         norm_parameters=norms * family.norm * hidden,
         other_parameters=other,
@@ -243,7 +246,7 @@ def _experts(fields: Fields, family: Family) -> FeedForwardSpec:
         shared *= width
     return FeedForwardSpec(
         width=width,
-        bias=family.expert_bias or _decided(fields, family.mlp_bias),
+        bias=family.expert_bias,
         experts=fields.size(family.experts),
         active=fields.size(family.active),
         shared_width=shared,
