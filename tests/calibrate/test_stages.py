@@ -274,7 +274,7 @@ def test_a_stage_is_judged_by_its_noise_where_that_is_more() -> None:
 
 def test_the_real_loop_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every part on this machine, whatever else it does: samples are not dropped, and no accuracy is asked for."""
-    from calibrate.measure import clock
+    from calibrate.measure import cpu_clock
     from calibrate.measure.architectures import architectures
     from calibrate.measure.device import Device
     from calibrate.measure.gemm import gemm_case
@@ -282,8 +282,8 @@ def test_the_real_loop_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     from calibrate.measure.runner import Plan, run_plans
     from calibrate.measure.stages import stage_case
 
-    monkeypatch.setattr(clock, "BURST", 1e9)
-    monkeypatch.setattr(clock, "involuntary_switches", lambda: 0)
+    monkeypatch.setattr(cpu_clock, "BURST", 1e9)
+    monkeypatch.setattr(cpu_clock, "involuntary_switches", lambda: 0)
     folder = tmp_path / "real"
     threads = torch.get_num_threads()
     try:
@@ -298,7 +298,7 @@ def test_the_real_loop_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         plans = [Plan("gemm", products, 1.0, 3, 0.01), Plan("stages", tuple(cases), 1.0, 3, 0.3)]
         device = Device("cpu")
         with Progress(10.0, True) as progress:
-            run_plans(plans, device, clock.CpuClock(device), folder, time.monotonic() + 20.0, progress)
+            run_plans(plans, device, cpu_clock.CpuClock(device), folder, time.monotonic() + 20.0, progress)
     finally:
         torch.set_num_threads(threads)
     assert main(["fit", "--measured", str(folder), "--out", str(folder / "fitted"), "--noisy"]) == 0
