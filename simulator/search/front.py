@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,22 +24,16 @@ _READY = {"runs": 0, "patch": 1, "hypothetical": 2}
 def nondominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows of `costs` [n, k] (smaller is better) no other row dominates: not above in any column, below in one.
 
-    Equal rows stand or fall together. Rows with a NaN are never on the front. Kung, Luccio and Preparata (1975) order the rows
-    so that none is dominated by a later one; each block is then compared with the front found so far and with itself.
+    Equal rows stand or fall together. Rows with a NaN are never on the front.
     """
     costs = np.asarray(costs, dtype=float)
-    count = len(costs)
-    winners = np.zeros(count, bool)
+    winners = np.zeros(len(costs), bool)
     valid = np.flatnonzero(~np.isnan(costs).any(axis=1))
-    if not valid.size:
-        return winners
-    distinct, inverse = _distinct(costs[valid])
-    if costs.shape[1] == 1:
-        kept = distinct[:, 0] == distinct[:, 0].min()
-    else:
-        kept = np.zeros(len(distinct), bool)
-        kept[_front(distinct)] = True
-    winners[valid] = kept[inverse]
+    if valid.size and costs.shape[1] == 1:
+        winners[valid] = costs[valid, 0] == costs[valid, 0].min()
+    elif valid.size:
+        distinct, inverse = _distinct(costs[valid])
+        winners[valid] = divided(distinct)[inverse] if _divides() else swept(distinct)[inverse]
     return winners
 
 
@@ -52,8 +47,24 @@ def _distinct(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return ordered[new], inverse
 
 
-def _front(rows: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Indices of the front among distinct rows in lexicographic order (so only an earlier row can dominate a later one)."""
+def _divides() -> bool:
+    """Whether moocore (extra `search`) is here."""
+    return find_spec("moocore") is not None
+
+
+def divided(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The front of distinct rows, by moocore: divide and conquer in n log^(k-2) n (Kung, Luccio and Preparata, 1975), however
+    many rows are on it."""
+    from moocore import is_nondominated  # type: ignore[import-not-found, import-untyped]
+
+    if not np.isfinite(rows).all():  # moocore takes finite numbers only, and only their order counts
+        rows = np.column_stack([np.unique(column, return_inverse=True)[1] for column in rows.T]).astype(float)
+    return np.asarray(is_nondominated(rows), bool)
+
+
+def swept(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The same without a compiled library, for fronts of some thousand rows: rows are distinct and in lexicographic order, so only an
+    earlier one can dominate a later one, and each block is compared with the front so far and with itself."""
     candidates = np.arange(len(rows))
     # A few good all-round rows first: they sweep most of the others away at once.
     spread = np.ptp(np.where(np.isfinite(rows), rows, 0.0), axis=0)
@@ -65,7 +76,9 @@ def _front(rows: NDArray[np.float64]) -> NDArray[np.intp]:
     for best in candidates[np.argsort(scaled[candidates].sum(axis=1), kind="stable")[:256]]:
         beaten = (rows[best] <= rows[candidates]).all(axis=1)
         candidates = candidates[~beaten | (candidates == best)]
-    return _sweep_front(rows, candidates)
+    kept = np.zeros(len(rows), bool)
+    kept[_sweep_front(rows, candidates)] = True
+    return kept
 
 
 def _ranks(rows: NDArray[np.float64]) -> NDArray[np.float64]:

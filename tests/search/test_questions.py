@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from simulator.search import (
     shapley,
     solve,
 )
-from simulator.search.front import costs_of, knees
+from simulator.search.front import costs_of, divided, knees, swept
 from simulator.search.line import crossings
 from simulator.search.pick import with_numbers
 from simulator.spec.scenario import TechniqueUse
@@ -118,6 +119,20 @@ def test_elasticities_of_known_laws() -> None:
     assert table.loc["scale.price", "cost_usd"] == pytest.approx(1.0, rel=1e-9)
     assert table.loc["scale.price", "tpot_s"] == 0.0
     assert -1.0 < table.loc["scale.bandwidth", "tpot_s"] < -0.5, "decoding at batch 1 is bound by memory"
+
+
+@pytest.mark.skipif(find_spec("moocore") is None, reason="moocore is not installed (extra search)")
+def test_both_ways_to_a_front_agree() -> None:
+    random = np.random.default_rng(7)
+    for columns in (2, 3, 4, 5):
+        for _ in range(20):
+            rows = random.integers(0, 5, (60, columns)).astype(float)
+            rows[random.random(rows.shape) < 0.1] = np.inf
+            rows[random.random(rows.shape) < 0.1] = -np.inf
+            rows = np.unique(rows, axis=0)
+            assert (divided(rows) == swept(rows)).all()
+    flat = random.exponential(size=(3000, 4))
+    assert divided(flat / flat.sum(axis=1, keepdims=True)).all()
 
 
 def brute(costs: np.ndarray) -> np.ndarray:
