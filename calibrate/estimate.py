@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from itertools import product
+from typing import Any, final
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -56,21 +57,35 @@ def estimate(
     spread = np.array([prior.spread for prior in priors])
     low, high = np.log([prior.low for prior in priors]), np.log([prior.high for prior in priors])
 
-    def loss(x: Array) -> Array:
-        values = tuple(float(item) for item in np.exp(x))
-        found, _ = terms(samples.family, form, values, c, chip, samples.format)
-        return np.concatenate([np.log(seconds / found.total), SCALE * (x - start) / spread])
+    whole = [i for i, prior in enumerate(priors) if prior.choices]
+    free = np.array([i for i, prior in enumerate(priors) if not prior.choices])
 
-    result = least_squares(loss, start, bounds=(low, high), loss="soft_l1", f_scale=SCALE, x_scale=0.3, max_nfev=200)
-    values = tuple(float(item) for item in np.exp(result.x))
+    def full(x: Array, chosen: tuple[float, ...]) -> tuple[float, ...]:
+        values = np.empty(len(names))
+        values[free] = np.exp(x)
+        values[whole] = chosen
+        return tuple(float(item) for item in values)
+
+    def solve(chosen: tuple[float, ...]) -> Any:
+        def loss(x: Array) -> Array:
+            found, _ = terms(samples.family, form, full(x, chosen), c, chip, samples.format)
+            return np.concatenate([np.log(seconds / found.total), SCALE * (x - start[free]) / spread[free]])
+
+        bounds = (low[free], high[free])
+        return least_squares(loss, start[free], bounds=bounds, loss="soft_l1", f_scale=SCALE, x_scale=0.3, max_nfev=200)
+
+    tried = [(solve(chosen), chosen) for chosen in product(*(priors[i].choices for i in whole))]
+    result, best = min(tried, key=lambda item: item[0].cost)
+    values = full(result.x, best)
     noise = float(np.median(np.abs(result.fun[: len(seconds)]))) / 0.6745
     hessian = result.jac.T @ result.jac
     covariance = np.linalg.pinv(hessian) * max(noise, 1e-6) ** 2
-    errors = tuple(float(item) for item in np.sqrt(np.maximum(np.diag(covariance), 0.0)))
+    spreads = np.zeros(len(names))
+    spreads[free] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     flags: list[str] = []
-    for i, name in enumerate(names):
-        if result.x[i] - low[i] < 1e-3 or high[i] - result.x[i] < 1e-3:
-            flags.append(f"{name} is at its bound ({values[i]:.4g})")
-        elif errors[i] > 0.5:
-            flags.append(f"{name} is not identified by these rows (relative standard error {errors[i]:.2g})")
-    return Estimated(values, errors, tuple(flags))
+    for i, x in zip(free, result.x, strict=True):
+        if x - low[i] < 1e-3 or high[i] - x < 1e-3:
+            flags.append(f"{names[i]} is at its bound ({values[i]:.4g})")
+        elif spreads[i] > 0.5:
+            flags.append(f"{names[i]} is not identified by these rows (relative standard error {spreads[i]:.2g})")
+    return Estimated(values, tuple(float(item) for item in spreads), tuple(flags))

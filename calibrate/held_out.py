@@ -22,6 +22,7 @@ SEEDS = (0, 1, 2)
 MANY = (0, 1, 2, 3, 4, 5, 6, 7)  # few groups: each is held out about twice
 FEW_GROUPS = 25
 HANDFUL = 8  # fewer groups than this are held out one by one
+FOLDS = {"collective": 10}  # families of few rows: a tenth of the groups at a time, each group once
 SHARE = 0.3
 FEWEST = 40  # rows of a region before it gets its own band
 QUANTILES = (0.085, 0.915)
@@ -73,9 +74,12 @@ class HeldOut:
 
 
 def mask_of(samples: Samples, seed: int) -> Array:
-    """Rows to hold out: 30 % of whole groups; of a handful, each in turn; with one group only, 30 % of the rows."""
+    """Rows to hold out: 30 % of whole groups; of a handful, each in turn, of collectives a tenth; of one group, 30 % of the rows."""
     groups = np.unique(samples.rows["group"].to_numpy())
     rng = np.random.default_rng(1000 + seed)
+    if samples.family in FOLDS:
+        folds = np.random.default_rng(7).permutation(len(groups)) % FOLDS[samples.family]
+        return np.isin(samples.rows["group"].to_numpy(), groups[folds == seed % FOLDS[samples.family]])
     if len(groups) == 1:
         return rng.random(len(samples.rows)) < SHARE
     if len(groups) < HANDFUL:
@@ -89,7 +93,9 @@ def hold_out(samples: Samples, chip: Chip, seeds: tuple[int, ...] = SEEDS, table
     form = form_of(samples.family, samples.op, samples.format)
     tables = tables and supported(samples)
     groups = int(samples.rows["group"].nunique())
-    if 1 < groups < HANDFUL:
+    if samples.family in FOLDS:
+        seeds = tuple(range(FOLDS[samples.family]))
+    elif 1 < groups < HANDFUL:
         seeds = tuple(range(groups))
     elif seeds == SEEDS and groups < FEW_GROUPS and not tables:
         seeds = MANY
@@ -133,8 +139,9 @@ def bands_of(e: Array, where: Array) -> Bands:
 def ratio_of(rows: pd.DataFrame, column: str, samples: Samples) -> float:
     """80 % log half-width of the ratio of two neighbouring shapes of a group: their residuals largely cancel."""
     family = samples.family.removesuffix("_cpu")
-    key = {"gemm": ["n", "k"], "grouped_gemm": ["hidden", "inter", "topk", "experts"]}.get(family, ["group"])
-    size = {"gemm": "m", "grouped_gemm": "tokens", "stream": "bytes", "collective": "wire", "whole_encoder": "flops"}.get(family, "context")
+    key = {"gemm": ["n", "k"], "grouped_gemm": ["hidden", "inter", "group"], "grouped_product": ["n", "k", "group"]}.get(family, ["group"])
+    sizes = {"gemm": "m", "grouped_gemm": "tokens", "grouped_product": "rows", "collective": "wire", "whole_encoder": "flops"}
+    size = "bytes" if family in ("stream", "host_copy") else sizes.get(family, "context")
     others = [name for name in ("batch", "devices") if name in rows.columns]
     ordered = rows.sort_values(["seed", *key, *others, size])
     same = (ordered[["seed", *key, *others]] == ordered[["seed", *key, *others]].shift()).all(axis=1)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.optimize import nnls
 
 from calibrate.device import meta_of
 from calibrate.held_out import FEWEST_LEFT
@@ -55,6 +57,8 @@ def read_run(folder: Path, hardware: str, noisy: bool = False) -> list[Samples]:
         *_gemm(folder, hardware, version, cpu),
         *_attention(folder, hardware, version, cpu),
         *_elementwise(folder, hardware, version, cpu),
+        *_grouped(folder, hardware, version),
+        *_copies(folder, hardware, version),
     ]
     if not found:
         raise ValueError(f"{folder}: no family has {FEWEST} good rows; run `python -m calibrate measure` for longer")
@@ -120,9 +124,12 @@ def _elementwise(folder: Path, hardware: str, version: str, cpu: bool) -> Iterat
         return
     frame = frame[frame["mode"] == "cold"]
     formats = set(frame["format"])
+    copies = len(_within(folder)) >= FEWEST_CPU
     usual = "f32" if cpu else "bf16"
     wanted = usual if usual in formats else sorted(formats)[0]
     for (op, implementation), kind in KINDS.items():
+        if kind == "copy" and copies:
+            continue
         rows = frame[(frame["op"] == op) & (frame["implementation"] == implementation) & (frame["format"] == wanted)]
         rows = rows.assign(group=rows["width"].astype(str))
         rows = rows.groupby("bytes", as_index=False).agg({"latency": "median", "group": "first"})
@@ -132,3 +139,57 @@ def _elementwise(folder: Path, hardware: str, version: str, cpu: bool) -> Iterat
         clean = checked(rows, "stream", "s", f"elementwise.csv ({op})")
         origin = f"calibrate measure, {folder.name}/elementwise.csv, {op} {implementation}"
         yield Samples(hardware, kind, "stream", "bf16", "torch", version, "", clean, origin, "measured", others)
+
+
+def _grouped(folder: Path, hardware: str, version: str) -> Iterator[Samples]:
+    """Single products over the experts that an even random router touches: the grouped kernel, or a loop where it has few rows."""
+    frame, others = good_rows(folder / "grouped_gemm.csv")
+    for format, (name, bits) in FORMATS.items():
+        for implementation in ("grouped", "loop"):
+            chosen = frame[(frame["format"] == format) & (frame["implementation"] == implementation)] if len(frame) else frame
+            rows = chosen[chosen["mode"] == "cold"] if len(chosen) else chosen
+            if len(rows) < FEWEST or rows["n"].nunique() < 2:
+                continue
+            touched = rows["experts"] * (1.0 - (1.0 - rows["top_k"] / rows["experts"]) ** rows["tokens"])
+            group = rows["n"].astype(str) + "x" + rows["k"].astype(str) + "/" + rows["experts"].astype(str)
+            footprint = rows["footprint_bytes"].clip(lower=1.0)
+            rows = rows.assign(rows=rows["tokens"] * rows["top_k"], experts=touched, bits=bits, footprint=footprint, group=group)
+            clean = checked(rows, "grouped_product", "s", f"grouped_gemm.csv ({format})")
+            origin = f"calibrate measure, {folder.name}/grouped_gemm.csv, {implementation}"
+            yield Samples(hardware, "grouped_gemm", "grouped_product", name, "torch", version, "", clean, origin, "measured", others)
+            break
+
+
+def _within(folder: Path) -> pd.DataFrame:
+    """Copies within the device's own memory."""
+    frame, _ = good_rows(folder / "copy.csv")
+    return frame[frame["op"] == "device_to_device"] if len(frame) else frame
+
+
+def _copies(folder: Path, hardware: str, version: str) -> Iterator[Samples]:
+    """Pinned copies from the host over its link, and copies within the device's memory (read and written)."""
+    frame, others = good_rows(folder / "copy.csv")
+    if not len(frame):
+        return
+    over = frame[(frame["op"] == "host_to_device") & (frame["memory"] == "pinned")]
+    for op, family, rows, times in (("host_copy", "host_copy", over, 1.0), ("copy", "stream", _within(folder), 2.0)):
+        if len(rows) < FEWEST_CPU:
+            continue
+        rows = rows.assign(bytes=rows["bytes"] * times, group=rows["bytes"].astype(str))
+        clean = checked(rows, family, "s", f"copy.csv ({op})")
+        yield Samples(hardware, op, family, "bf16", "torch", version, "", clean, f"calibrate measure, {folder.name}/copy.csv", "measured", others)
+
+
+def launch_costs(folder: Path) -> dict[str, tuple[float, float]]:
+    """What `count` one-element kernels cost, by how they are started (`launch`, `launch_and_wait`, `graph_replay`):
+    seconds to start and seconds for each, neither below zero, by the least relative squares."""
+    frame, _ = good_rows(folder / "overhead.csv")
+    found: dict[str, tuple[float, float]] = {}
+    for op, rows in frame.groupby("op") if len(frame) else ():
+        if rows["count"].nunique() < 3:
+            continue
+        seconds = rows["latency"].to_numpy(np.float64)
+        line = np.stack([np.ones(len(rows)), rows["count"].to_numpy(np.float64)], axis=1)
+        start, each = nnls(line / seconds[:, None], np.ones(len(rows)))[0]
+        found[str(op)] = (float(start), float(each))
+    return found

@@ -24,15 +24,17 @@ Columns = dict[str, Array]
 @final
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """start, log standard deviation, lower and upper bound."""
+    """start, log standard deviation, lower and upper bound; `choices`: the values of a parameter that is no continuum."""
 
     start: float
     spread: float
     low: float
     high: float
+    choices: tuple[float, ...] = ()
 
 
 _CACHE = {"l2_share": Prior(0.6, 0.5, 0.03, 4.0), "el2": Prior(0.6, 0.7, 0.02, 10.0)}
+_TILE = Prior(128.0, 1.0, 32.0, 512.0, (64.0, 128.0, 192.0, 256.0))  # what attention kernels are built for
 _GEMM = {
     "t0": Prior(3e-6, 1.0, 1e-8, 1e-2),
     "ec": Prior(0.78, 0.4, 0.005, 1.0),
@@ -52,7 +54,10 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "ec": Prior(0.5, 0.5, 0.005, 1.0),
         "em": Prior(0.7, 0.4, 0.02, 1.0),
         "p": Prior(2.0, 0.5, 1.0, 8.0),
+        **_CACHE,
         "group": Prior(3e-6, 1.2, 1e-9, 1e-3),
+        "fill": Prior(1.5, 1.0, 1e-3, 60.0),
+        "passes": Prior(0.7, 1.0, 0.02, 20.0),
     },
     "prefill": {
         "t0": Prior(9e-6, 1.0, 1e-8, 1e-2),
@@ -63,6 +68,8 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "cta": Prior(1e-6, 1.2, 1e-9, 1e-3),
         "wave": Prior(0.3, 1.0, 1e-3, 1.0),
         "longest": Prior(0.6, 0.7, 0.02, 4.0),
+        "sequence": Prior(1e-9, 1.5, 1e-12, 1e-5),
+        "tile": _TILE,
     },
     "encoder": {
         "t0": Prior(7e-6, 1.0, 1e-8, 1e-2),
@@ -73,6 +80,7 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "cta": Prior(3e-6, 1.2, 1e-9, 1e-3),
         "pad": Prior(0.5, 1.0, 1e-3, 20.0),
         "wave": Prior(0.6, 0.6, 1e-2, 1.0),
+        "tile": _TILE,
     },
     "decode": {
         "t0": Prior(9e-6, 1.0, 1e-8, 1e-2),
@@ -84,6 +92,9 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "combine": Prior(1e-6, 1.2, 1e-9, 1e-3),
         "packed": Prior(0.2, 1.2, 1e-3, 30.0),
         "splits": Prior(64.0, 1.0, 1.0, 1000.0),
+        "slots": Prior(1.0, 0.5, 0.25, 8.0),
+        "tail": Prior(5e-6, 1.0, 1e-9, 1e-4),
+        "sequence": Prior(1e-9, 1.5, 1e-12, 1e-5),
     },
     "stream": {
         "t0": Prior(2.5e-6, 1.5, 1e-8, 1e-2),
@@ -94,8 +105,11 @@ PRIORS: dict[str, dict[str, Prior]] = {
     "collective": {
         "a": Prior(8e-6, 1.2, 1e-8, 1e-2),
         "b": Prior(0.8, 0.5, 0.005, 1.2),
-        "q": Prior(1.5, 0.6, 0.6, 8.0),
-        "hop": Prior(1e-9, 0.3, 1e-11, 1e-3),
+        "q": Prior(1.2, 0.6, 0.35, 8.0),
+        "hop": Prior(1e-6, 1.5, 1e-11, 1e-3),
+        "spread": Prior(1.0, 0.7, 0.02, 4.0),
+        "extra": Prior(5e-6, 1.5, 1e-10, 1e-2),
+        "switch": Prior(2.0**20, 1.0, 2.0**10, 2.0**30, tuple(2.0**power for power in range(17, 25))),
     },
     "roofline": {
         "t0": Prior(1e-5, 1.2, 1e-8, 1e-2),
@@ -131,6 +145,7 @@ AXES: dict[str, tuple[str, ...]] = {
     "encoder_attention": ("query", "sequences"),
     "prefill_attention": ("query", "sequences", "shared"),
     "decode_attention": ("context", "pairs", "shared"),
+    "collective": ("wire", "devices"),
 }
 
 
@@ -142,6 +157,7 @@ def form_of(family: str, op: str, format: str) -> str:
         return {"gemm_cpu": "gemm_cpu", "decode_attention_cpu": "roofline"}.get(family, "attention_cpu")
     return {
         "grouped_gemm": "grouped_gemm",
+        "grouped_product": "grouped_gemm",
         "encoder_attention": "encoder",
         "prefill_attention": "prefill",
         "decode_attention": "decode",
@@ -149,6 +165,7 @@ def form_of(family: str, op: str, format: str) -> str:
         "whole_encoder": "whole_step",
         "stream": "stream",
         "collective": "collective",
+        "host_copy": "collective",
     }[family]
 
 
@@ -171,6 +188,8 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
     if family == "collective":
         link = chip.scale_up or chip.pcie
         return forms.collective(values, c["wire"], link.bandwidth, c["devices"]), c["wire"] / link.bandwidth
+    if family == "host_copy":
+        return forms.collective(values, c["bytes"], chip.host.bandwidth, 2.0), c["bytes"] / chip.host.bandwidth
     peak = rate(chip, format)
     flops, moved = work(family, c)
     floor = np.asarray(physical(chip, peak, flops, moved))
@@ -181,13 +200,17 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
         return run(chip, values, peak, flops, moved, c["m"], c["n"], c["k"], 1.0, c["footprint"]), floor
     if family == "grouped_gemm":
         return _experts(values, c, chip, peak), floor
+    if family == "grouped_product":
+        found = forms.grouped_gemm(chip, values, peak, flops, moved, c["rows"], c["n"], c["k"], c["experts"], c["footprint"])
+        return found, floor
     if family in ("mla_decode", "whole_encoder"):
         return forms.roofline(chip, values, peak, flops, moved), floor
     if family == "decode_attention":
         args = (c["batch"] * c["query"], c["heads"], c["kv_heads"], c["context"], moved)
         return forms.decode(chip, values, moved, *args), floor
-    run_attention = forms.encoder if family == "encoder_attention" else forms.prefill
-    return run_attention(chip, values, peak, flops, moved, c["batch"], c["heads"], c["query"]), floor
+    if family == "encoder_attention":
+        return forms.encoder(chip, values, peak, flops, moved, c["batch"], c["heads"], c["query"]), floor
+    return forms.prefill(chip, values, peak, flops, moved, c["batch"], c["heads"], c["kv_heads"], c["query"]), floor
 
 
 def _on_cpu(form: str, values: Values, c: Columns, chip: Chip, peak: float, flops: Array, moved: Array) -> Terms:
@@ -207,12 +230,13 @@ def work(family: str, c: Columns) -> tuple[Array, Array]:
         return 2.0 * c["m"] * c["n"] * c["k"], moved
     if family == "whole_encoder":
         return c["flops"], c["bytes"]
+    if family == "grouped_product":
+        moved = c["experts"] * c["n"] * c["k"] * c["bits"] / 8.0 + c["rows"] * (c["n"] + c["k"]) * np.maximum(c["bits"], 16.0) / 8.0
+        return 2.0 * c["rows"] * c["n"] * c["k"], moved
     if family == "grouped_gemm":
-        rows = c["tokens"] * c["topk"]
-        touched = np.minimum(c["experts"], rows)
-        flops = 6.0 * rows * c["hidden"] * c["inter"]
-        moved = 3.0 * touched * c["hidden"] * c["inter"] * c["bits"] / 8.0 + 2.0 * rows * (2.0 * c["hidden"] + 3.0 * c["inter"])
-        return flops, moved
+        weights, rows, into = c["matrices"] * c["hidden"] * c["inter"], c["tokens"] * c["topk"], (c["matrices"] - 1.0) * c["inter"]
+        moved = c["experts"] * weights * c["bits"] / 8.0 + 2.0 * rows * (2.0 * c["hidden"] + into + c["inter"])
+        return 2.0 * rows * weights, moved
     if family == "mla_decode":  # one 576-wide latent per token; 128 heads of 576 against it, 512 back
         return 2.0 * c["batch"] * c["heads"] * c["context"] * 1088.0, c["batch"] * c["context"] * 1152.0
     q, n = c["query"], c["context"]
@@ -222,18 +246,21 @@ def work(family: str, c: Columns) -> tuple[Array, Array]:
 
 
 def _experts(values: Values, c: Columns, chip: Chip, peak: float) -> Terms:
-    """A routed layer as two grouped products: gate and up, then down; balanced routing."""
-    rows = c["tokens"] * c["topk"]
-    touched = np.minimum(c["experts"], rows)
-    total: Array | float = 0.0
+    """A routed layer as it is measured: gate and up, the activation, down, and the sum over the experts of a token.
+
+    The simulator times the two passes between as operators of their own, so that only their rate is fitted here, not kept.
+    """
+    rows, into = c["tokens"] * c["topk"], (c["matrices"] - 1.0) * c["inter"]
+    _, cycle = work("grouped_gemm", c)
     parts: list[Terms] = []
-    for n, k in ((2.0 * c["inter"], c["hidden"]), (c["hidden"], c["inter"])):
-        moved = touched * n * k * c["bits"] / 8.0 + 2.0 * rows * (n + k)
-        part = forms.grouped_gemm(chip, values, peak, 2.0 * rows * n * k, moved, rows, n, touched)
-        parts.append(part)
-        total = total + part.total
+    for n, k in ((into, c["hidden"]), (c["hidden"], c["inter"])):
+        moved = c["experts"] * n * k * c["bits"] / 8.0 + 2.0 * rows * (n + k)
+        parts.append(forms.grouped_gemm(chip, values, peak, 2.0 * rows * n * k, moved, rows, n, k, c["experts"], cycle))
     a, b = parts
-    return Terms(total, a.compute + b.compute, a.memory + b.memory, a.overhead + b.overhead + 0.0 * a.compute)
+    between = 2.0 * rows * (into + c["inter"]) + 2.0 * c["hidden"] * (rows + c["tokens"])
+    passes = between / (values[-1] * chip.bandwidth)
+    memory = a.memory + b.memory + passes
+    return Terms(a.total + b.total + passes, a.compute + b.compute, memory, a.overhead + b.overhead + 0.0 * memory)
 
 
 def starts(form: str) -> Values:

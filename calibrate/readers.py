@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 
 from calibrate.samples import Samples, checked
+from simulator.spec.hardware import Chip
+from simulator.spec.load_hardware import load_hardware
 
 AIC_DEVICES = {"h100_sxm": "h100-sxm", "a100_sxm": "a100-sxm-80gb", "l40s": "l40s", "b200_sxm": "b200-sxm"}
 GEMM_FORMATS = {"bfloat16": ("bf16", 16), "fp8": ("fp8", 8), "fp8_block": ("fp8_block", 8), "nvfp4": ("fp4", 4)}
 COPIES = 6.0  # weight copies a GEMM benchmark cycles through; block-scaled fp8: 1
 KV_FORMATS = {"bfloat16": ("bf16", 16), "fp8": ("fp8", 8)}
-MOE_FORMATS = {"bfloat16": ("bf16", 16), "fp8": ("fp8", 8), "fp8_block": ("fp8_block", 8), "nvfp4": ("fp4", 4), "int4_wo": ("int4", 4)}
+MOE_FORMATS = {"bfloat16": ("bf16", 16), "fp8": ("fp8", 8), "fp8_block": ("fp8_block", 8), "nvfp4": ("fp4", 4)}
 FEWEST = 30
 
 
@@ -118,18 +120,59 @@ def _heads(frame: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
                 yield format, int(str(size)), _attention(part, bits)
 
 
+def read_windowed(folder: Path) -> Iterator[tuple[str, str, int, int, pd.DataFrame]]:
+    """Device, op, head size, window and rows of attention over the last tokens only (bf16)."""
+    for short, device in AIC_DEVICES.items():
+        for file, op in (("context_attention", "prefill_attention"), ("generation_attention", "decode_attention")):
+            for path in sorted((folder / "aiconfigurator" / "calib" / short).glob(f"{file}__vllm_*.parquet")):
+                frame = _parquet(path)
+                if "window_size" not in frame:
+                    continue
+                frame = frame[(frame["window_size"] > 0) & (frame["kv_cache_dtype"] == "bfloat16")]
+                rows = _attention(frame.assign(context=frame["isl"] + frame["step"]), 16)
+                rows = rows.assign(query=1) if op == "decode_attention" else rows
+                for (size, window), part in rows.groupby(["head_dim", "window_size"]):
+                    clean = checked(part, op, "ms", f"{path.name} (window {window})")
+                    yield device, op, int(str(size)), int(str(window)), clean
+
+
 def _aic_moe(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:
+    """Whole routed layers; every token visits top-k of the experts, evenly (`balanced`) or as drawn by a power law."""
+    chip = load_hardware(device).chip
     for name, (format, bits) in MOE_FORMATS.items():
         rows = frame[(frame["moe_dtype"] == name) & (frame["moe_ep_size"] == 1)]
-        if "balanced" in set(rows["distribution"]):
+        balanced = "balanced" in set(rows["distribution"])
+        if balanced:
             rows = rows[rows["distribution"] == "balanced"]
-        if len(rows) < FEWEST:
+        kept, dropped = _usual(rows)
+        if len(kept) < FEWEST:
             continue
-        rows = rows.rename(columns={"num_tokens": "tokens", "hidden_size": "hidden", "num_experts": "experts"})
-        rows = rows.assign(inter=rows["inter_size"] / rows["moe_tp_size"], bits=bits)
-        rows = rows.assign(group=rows["hidden"].astype(str) + "/" + rows["inter_size"].astype(str) + "/" + rows["experts"].astype(str))
-        clean = checked(rows, "grouped_gemm", "ms", origin)
-        yield Samples(device, "grouped_gemm", "grouped_gemm", format, framework, version, "", clean, origin)
+        kept = kept.rename(columns={"num_tokens": "tokens", "hidden_size": "hidden", "num_experts": "all"})
+        size = kept["hidden"].astype(str) + "/" + kept["inter_size"].astype(str) + "/" + kept["all"].astype(str)
+        drawn = kept["all"] * (1.0 - (1.0 - kept["topk"] / kept["all"]) ** kept["tokens"])
+        experts = np.minimum(kept["all"], kept["tokens"] * kept["topk"]) if balanced else np.maximum(drawn, kept["topk"])
+        kept = kept.assign(inter=kept["inter_size"] / kept["moe_tp_size"], bits=bits, group=size, experts=experts, matrices=3.0)
+        if balanced:
+            kept = kept.assign(matrices=np.where(kept["group"].isin(_ungated(kept, chip)), 2.0, 3.0))
+        clean = checked(kept, "grouped_gemm", "ms", origin)
+        yield Samples(device, "grouped_gemm", "grouped_gemm", format, framework, version, "", clean, origin, dropped=dropped)
+
+
+def _usual(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Rows of the kernels that time most of the shapes, of widths that a kernel can load in whole vectors."""
+    share = rows.groupby("kernel_source")["latency"].transform("size") / max(len(rows), 1)
+    odd = rows["inter_size"] / rows["moe_tp_size"] % 16 != 0
+    rare = share < 0.25
+    return rows[~odd & ~rare], {"expert width no multiple of 16": int(odd.sum()), "a kernel of few shapes": int((rare & ~odd).sum())}
+
+
+def _ungated(rows: pd.DataFrame, chip: Chip) -> set[str]:
+    """Models whose experts have two matrices (squared ReLU): reading three would have taken longer than was measured."""
+    three = 3.0 * rows["experts"] * rows["hidden"] * rows["inter"] * rows["bits"] / 8.0
+    large = rows[three > 8.0 * chip.l2_bytes]
+    faster = large["latency"] * 1e-3 < three[large.index] / chip.bandwidth
+    share = faster.groupby(large["group"]).mean()
+    return set(share.index[share > 0.5])
 
 
 def _aic_custom(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:
@@ -153,10 +196,8 @@ def _collective(
         return
     devices = rows["num_gpus"]
     wire = share * rows["message_size"] * element * (devices - 1.0) / devices
-    rows = rows.assign(wire=wire, devices=devices, group=rows["message_size"].astype(str))
-    for count, part in rows.groupby("devices"):
-        clean = checked(part, "collective", "ms", origin)
-        yield Samples(device, op, "collective", "bf16", framework, version, f"devices={count}", clean, origin)
+    rows = rows.assign(wire=wire, devices=devices, group=rows["message_size"].astype(str) + "/" + devices.astype(str))
+    yield Samples(device, op, "collective", "bf16", framework, version, "", checked(rows, "collective", "ms", origin), origin)
 
 
 def _aic_quantise(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:

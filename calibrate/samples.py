@@ -11,7 +11,8 @@ import pandas as pd
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "gemm": ("m", "n", "k", "bits", "footprint"),
-    "grouped_gemm": ("tokens", "hidden", "inter", "topk", "experts", "bits"),
+    "grouped_gemm": ("tokens", "hidden", "inter", "topk", "experts", "matrices", "bits"),  # experts: with rows of their own
+    "grouped_product": ("rows", "n", "k", "experts", "bits", "footprint"),
     "encoder_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits"),
     "prefill_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits"),
     "decode_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits"),
@@ -19,6 +20,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "whole_encoder": ("flops", "bytes"),
     "stream": ("bytes",),
     "collective": ("wire", "devices"),
+    "host_copy": ("bytes",),
 }
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 COLUMNS |= {f"{name}_cpu": COLUMNS[name] for name in ("gemm", "encoder_attention", "prefill_attention", "decode_attention")}

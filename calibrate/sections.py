@@ -10,11 +10,14 @@ import pandas as pd
 
 from calibrate.estimate import columns_of, estimate, residuals
 from calibrate.held_out import HeldOut
-from calibrate.problems import Array, form_of, terms
+from calibrate.problems import Array, form_of, terms, work
+from calibrate.readers import read_windowed
 from calibrate.samples import COLUMNS, Samples
 from calibrate.tables import corrected
 from simulator.efficiency.catalogue import choices
 from simulator.efficiency.fits import Fit
+from simulator.efficiency.kernels import kernels_for
+from simulator.ops import clipped_sum
 from simulator.spec.load_hardware import load_hardware
 
 Chosen = dict[str, tuple[HeldOut, Samples]]
@@ -61,6 +64,44 @@ def ratios(chosen: Chosen) -> list[str]:
         error = np.abs(np.exp(both["e_a"] - both["e_b"]) - 1.0)
         op = f"{sa.op} {sa.variant}".strip()
         lines.append(f"| {op} | {first.split('/')[0]} | {second.split('/')[0]} | {len(both)} | {np.median(error):.1%} | {error.mean():.1%} |")
+    return lines
+
+
+def beyond_cache(chosen: Chosen) -> list[str]:
+    """Decode attention whose cache is larger than the last-level cache, as it is in a forward pass."""
+    lines = ["## Decode attention beyond the cache", "", "Held-out rows that move more than 1.5 times the last-level cache.", ""]
+    lines += ["| fit | rows | parametric MAPE | shipped MAPE | median |", "|---|---|---|---|---|"]
+    for name, (held, samples) in sorted(chosen.items()):
+        if samples.family != "decode_attention":
+            continue
+        columns = {key: held.rows[key].to_numpy(np.float64) for key in COLUMNS[samples.family]}
+        large = work(samples.family, columns)[1] > 1.5 * load_hardware(samples.device).chip.l2_bytes
+        if large.any():
+            plain, error = held.error("parametric")[large], held.error()[large]
+            lines.append(f"| {name} | {large.sum()} | {plain.mean():.1%} | {error.mean():.1%} | {np.median(error):.1%} |")
+    return lines
+
+
+def windows(measured: Path, fitted: Path) -> list[str]:
+    """Layers that see the last tokens only, timed as the simulator does: full attention of the pairs and bytes that are left."""
+    lines = ["## Windowed attention", "", "No fit of its own: pairs and bytes within the window, by the fits of full attention.", ""]
+    lines += ["| device | op | head size | window | rows past the window | MAPE | bias | rows within | MAPE |", "|---|---|---|---|---|---|---|---|---|"]
+    for device, op, size, window, rows in read_windowed(measured):
+        chip = load_hardware(device).chip
+        batch, heads, kv, query, context = (rows[key].to_numpy(np.float64) for key in ("batch", "heads", "kv_heads", "query", "context"))
+        seen = np.minimum(context, window) if op == "decode_attention" else context
+        pairs = seen if op == "decode_attention" else clipped_sum(0.0 * query, query, window)
+        moved = batch * size * (4.0 * heads * query + 4.0 * kv * seen)
+        shape = (batch, heads, kv, float(size), query, seen, 4.0 * batch * heads * size * pairs, moved)
+        kernels = kernels_for(chip, "vllm", folder=fitted)
+        if op == "decode_attention":
+            time = kernels.decode_attention(chip, "bf16", *shape, footprint=moved)
+        else:
+            time = kernels.prefill_attention(chip, "bf16", *shape)
+        error = np.asarray(time.expected) / rows["seconds"].to_numpy(np.float64) - 1.0
+        past = context > window
+        past_error = f"{past.sum()} | {_share(np.abs(error[past]))} | {np.median(error[past]):+.1%}"
+        lines.append(f"| {device} | {op} | {size} | {window} | {past_error} | {(~past).sum()} | {_share(np.abs(error[~past]))} |")
     return lines
 
 

@@ -14,6 +14,7 @@ from calibrate.problems import Array
 
 LARGEST = 0.7  # [log] a correction beyond a factor of two is not believed
 MOST_CELLS = 1100
+FEW, WILD, ROUNDS = 100, 0.12, 6  # cells; [log] residual to its neighbours; iterations
 FAST, SLOW, FAR = 0.4, 3.0, 12.0  # [octaves]
 
 
@@ -100,12 +101,28 @@ def general_grid(points: Array, e: Array, knots: tuple[Array, ...]) -> Array:
         matrix = covariance(p, *few) + np.diag(np.exp(2.0 * p[-1]) / np.sqrt(count[some]) + 1e-8)
         return _likelihood(matrix, y[some, None]) + 0.5 * float(np.sum((p - start) ** 2))
 
-    p = minimize(cost, start, method="Nelder-Mead", options={"maxfev": 120}).x
-    matrix = covariance(p, *distances(x, x)) + np.diag(np.exp(2.0 * p[-1]) / np.sqrt(count) + 1e-8)
-    solved = cho_solve(cho_factor(matrix, lower=True), y)
+    if len(y) > FEW:
+        p = minimize(cost, start, method="Nelder-Mead", options={"maxfev": 120}).x
+    else:  # too few to tell lengths from noise: neighbours within two octaves, the noise of a repeated measurement
+        spread = max(float(np.median(np.abs(y))) / 0.6745, 0.05)
+        p = np.array([*([np.log(2.0)] * axes), np.log(spread), np.log(1e-3), np.log(0.03)])
+    own, noise = covariance(p, *distances(x, x)), np.exp(2.0 * p[-1]) / np.sqrt(count) + 1e-8
+    if len(y) <= FEW:
+        noise = _wary(own, noise, y)
+    solved = cho_solve(cho_factor(own + np.diag(noise), lower=True), y)
     mesh = np.stack([item.ravel() for item in np.meshgrid(*knots, indexing="ij")], axis=1)
     grid = (covariance(p, *distances(mesh, x)) @ solved).reshape([len(item) for item in knots])
     return np.clip(grid, -LARGEST, LARGEST)
+
+
+def _wary(own: Array, noise: Array, y: Array) -> Array:
+    """Noise of each residual, more where the others predict another value than it has: with few rows a wild one bends all."""
+    inflated = noise
+    for _ in range(ROUNDS):
+        inverse = np.linalg.inv(own + np.diag(inflated))
+        apart = (inverse @ y) / np.diag(inverse)
+        inflated = noise * np.maximum(1.0, (apart / WILD) ** 2)
+    return inflated
 
 
 def monotone(log_time: Array) -> Array:

@@ -12,12 +12,13 @@ from simulator.efficiency.table import Table, table_of
 from simulator.spec.hardware import Chip
 
 FEWEST_GROUPS = {"gemm": 100}
-FEWEST_CELLS = 150
+FEWEST_CELLS = {"collective": 30}
+FEWEST_ELSE = 150
 ROWS = (
     *(1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896),
     *(1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 8192, 16384, 32768),
 )
-STEP = {"query": 0.4, "sequences": 0.9, "context": 0.9, "pairs": 0.9, "shared": 0.9}  # [octaves] between knots
+STEP = {"query": 0.4, "sequences": 0.9, "context": 0.9, "pairs": 0.9, "shared": 0.9, "wire": 0.9, "devices": 0.9}  # [octaves] between knots
 UNIT = 0.01  # a table stores whole multiples of this log correction
 
 
@@ -45,7 +46,7 @@ def supported(samples: Samples) -> bool:
     if samples.family not in AXES:
         return False
     groups = samples.rows["group"].nunique()
-    return groups >= FEWEST_GROUPS.get(samples.family, 3) and len(samples.rows) >= FEWEST_CELLS
+    return groups >= FEWEST_GROUPS.get(samples.family, 3) and len(samples.rows) >= FEWEST_CELLS.get(samples.family, FEWEST_ELSE)
 
 
 def make_table(samples: Samples, form: str, values: tuple[float, ...], chip: Chip, where: Array | None = None) -> Table:
@@ -74,6 +75,8 @@ def _at(samples: Samples, columns: Columns, mesh: list[Array]) -> Columns:
     if samples.family == "gemm":
         m, n, k = mesh
         return {"m": m, "n": n, "k": k, "bits": columns["bits"][0] * one, "footprint": 1e15 * one}
+    if samples.family == "collective":
+        return dict(zip(AXES[samples.family], mesh, strict=True))
     size, bits = columns["head_dim"][0] * one, columns["kv_bits"][0] * one
     if samples.family == "decode_attention":
         context, pairs, shared = mesh

@@ -18,7 +18,7 @@ import pandas as pd
 from calibrate.fit import fits_beside, is_run, read_measured
 from calibrate.held_out import HeldOut, hold_out
 from calibrate.samples import Samples
-from calibrate.sections import by_size, learning_curve, parity, ratios, transfers
+from calibrate.sections import beyond_cache, by_size, learning_curve, parity, ratios, transfers, windows
 from simulator.efficiency.bands import REGIONS
 from simulator.efficiency.fits import Fit, read_fit
 from simulator.spec.load_hardware import load_hardware
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         verdicts = [_check(job) for job in jobs]
     bad = [item for item in verdicts if item.exceeded]
     args.report.parent.mkdir(parents=True, exist_ok=True)
-    text = report(verdicts, args.fitted)
+    text = report(verdicts, args.fitted, None if is_run(args.measured) else args.measured)
     stages = None
     if is_run(args.measured):
         from calibrate.loop import check
@@ -119,7 +119,7 @@ def _check(job: tuple[Samples, Path]) -> Verdict:
     return Verdict(samples, held, fit)
 
 
-def report(verdicts: list[Verdict], fitted: Path) -> str:
+def report(verdicts: list[Verdict], fitted: Path, measured: Path | None = None) -> str:
     """The report as Markdown."""
     lines = [
         "# Kernel fits: how wrong they are",
@@ -147,7 +147,10 @@ def report(verdicts: list[Verdict], fitted: Path) -> str:
         cells = [f"{error[where == i].mean():.1%} ({(where == i).sum()})" if (where == i).any() else "" for i in range(len(REGIONS))]
         lines.append(f"| {item.name} | {' | '.join(cells)} |")
     chosen = {item.name: (item.held, item.samples) for item in verdicts}
-    for section in (by_size(chosen), ratios(chosen), transfers(chosen, fitted), learning_curve(chosen)):
+    parts = [by_size(chosen), beyond_cache(chosen), ratios(chosen), transfers(chosen, fitted), learning_curve(chosen)]
+    if measured is not None:
+        parts.insert(2, windows(measured, fitted))
+    for section in parts:
         lines += ["", *section]
     return "\n".join(lines) + "\n"
 

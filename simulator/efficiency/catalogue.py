@@ -133,12 +133,24 @@ def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
 
 
 def _alike(lenders: list[Fit], architecture: str, frameworks: tuple[str, ...], figures: Mapping[str, float]) -> list[Fit]:
-    """Lenders of the same architecture (and the same silicon, if any), else all; of those the best framework's."""
+    """Of the best framework's lenders those of the same architecture (and of the same silicon, if any), else all of them.
+
+    Another framework's kernels of the same architecture come last, for they differ more than the same kernels on two
+    architectures do; but a bf16 GEMM is one library's nearly everywhere, so there the same silicon goes before the framework.
+    """
+
+    def rank(fit: Fit) -> int:
+        return frameworks.index(fit.framework)
+
+    best = min(map(rank, lenders))
+    own = [fit for fit in lenders if rank(fit) == best]
     kin = [fit for fit in lenders if nearness(architecture, fit.architecture) == 1.0]
     twins = [fit for fit in kin if abs(silicon(fit.figures) - silicon(figures)) < OTHER_SILICON]
-    chosen = twins or kin or lenders
-    best = min(frameworks.index(fit.framework) for fit in chosen)
-    return [fit for fit in chosen if frameworks.index(fit.framework) == best]
+    ours = [[fit for fit in group if rank(fit) == best] for group in (twins, kin)]
+    if (lenders[0].op, lenders[0].format) == ("gemm", "bf16") and twins and not ours[0]:
+        nearest = min(map(rank, twins))
+        return [fit for fit in twins if rank(fit) == nearest]
+    return ours[0] or ours[1] or own
 
 
 def _borrowed(fit: Fit, format: str) -> Fit:

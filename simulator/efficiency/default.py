@@ -11,11 +11,11 @@ from simulator.efficiency.fits import Fit
 
 FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "gemm": ("gemm", (3.0e-6, 0.78, 0.8, 2.3, 0.5, 0.6, 2e-6, 2.0, 1.5, 0.2)),
-    "grouped_gemm": ("grouped_gemm", (8e-6, 0.5, 0.65, 2.0, 2e-6)),
+    "grouped_gemm": ("grouped_gemm", (8e-6, 0.5, 0.65, 2.0, 0.5, 0.6, 2e-6, 1.0, 0.6)),
     "depthwise": ("roofline", (4e-6, 0.05, 0.5, 2.0)),
-    "encoder_attention": ("encoder", (7e-6, 0.5, 0.6, 2.0, 0.5, 0.6, 3e-6, 0.4, 0.6)),
-    "prefill_attention": ("prefill", (10e-6, 0.6, 0.6, 1.2, 0.5, 0.6, 1e-6, 0.2, 0.6)),
-    "decode_attention": ("decode", (9e-6, 0.88, 2.0, 0.6, 0.6, 1.5e-6, 1e-6, 1e-6, 0.2, 64.0)),
+    "encoder_attention": ("encoder", (7e-6, 0.5, 0.6, 2.0, 0.5, 0.6, 3e-6, 0.4, 0.6, 128.0)),
+    "prefill_attention": ("prefill", (10e-6, 0.6, 0.6, 1.2, 0.5, 0.6, 1e-6, 0.2, 0.6, 1e-9, 128.0)),
+    "decode_attention": ("decode", (9e-6, 0.88, 2.0, 0.6, 0.6, 1.5e-6, 1e-6, 1e-6, 0.2, 16.0, 0.7, 5e-6, 1e-9)),
     # 35 ns a key on A100 at 1.41 GHz: FlashAttention 2.0.9 in "Flash-Decoding for long-context inference" (PyTorch blog, 2023).
     "unsplit_attention": ("unsplit", (10e-6, 0.85, 2.0, 49.4)),
     "mla_decode": ("roofline", (18e-6, 0.6, 0.8, 2.0)),
@@ -34,10 +34,11 @@ FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
     # change). The card is not named: 1.6 if an A100, as its 1.85 TB/s in float32 suggests, 0.93 if an H100.
     "strided": ("strided", (3e-6, 0.85, 1.2, 1.6)),
     "copy": ("stream", (2.5e-6, 0.85, 1.2, 0.5, 0.5)),
-    "all_reduce": ("collective", (12e-6, 0.8, 1.5, 1e-6)),
-    "all_gather": ("collective", (12e-6, 0.75, 1.5, 1e-6)),
-    "all_to_all": ("collective", (14e-6, 0.7, 1.5, 1e-6)),
-    "send": ("collective", (10e-6, 0.8, 1.5, 0.0)),
+    "all_reduce": ("collective", (12e-6, 0.8, 1.5, 1e-6, 1.0, 0.0, 1e6)),
+    "all_gather": ("collective", (12e-6, 0.75, 1.5, 1e-6, 1.0, 0.0, 1e6)),
+    "all_to_all": ("collective", (14e-6, 0.7, 1.5, 1e-6, 1.0, 0.0, 1e6)),
+    "host_copy": ("collective", (10e-6, 0.85, 1.0, 0.0, 1.0, 0.0, 1e6)),
+    "send": ("collective", (10e-6, 0.8, 1.5, 0.0, 1.0, 0.0, 1e6)),
 }
 LOW, HIGH = 0.35, 0.45
 ERROR = 0.25

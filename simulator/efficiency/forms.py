@@ -18,26 +18,27 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from simulator.quantity import Numeric, ceil, clip, maximum, minimum, smooth_maximum
+from simulator.quantity import Numeric, ceil, clip, log2, maximum, minimum, smooth_maximum
 from simulator.spec.hardware import Chip
 
 Values = tuple[float, ...]
 
 # Parameters by form, in the order the functions unpack them. ec, em, el2, eq: fractions of the datasheet's peak, memory,
-# cache and memory rate; t0, cta, block, combine, row, group, a, hop: seconds; p, q: exponents of the smooth maximum;
-# l2_share: share of the last-level cache that holds data; the others are pure numbers, explained where they are used.
+# cache and memory rate; t0, cta, block, combine, row, group, tail, sequence, a, hop, extra: seconds; p, q: exponents of the smooth
+# maximum; l2_share: share of the last-level cache that holds data; tile: query rows of one attention CTA; switch:
+# bytes; the others are pure numbers, explained where they are used.
 _MEMORY = ("l2_share", "el2")
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "gemm": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave"),
     "gemm_quantised": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave", "eq", "row"),
-    "grouped_gemm": ("t0", "ec", "em", "p", "group"),
-    "prefill": ("t0", "ec", "em", "p", *_MEMORY, "cta", "wave", "longest"),
-    "encoder": ("t0", "ec", "em", "p", *_MEMORY, "cta", "pad", "wave"),
-    "decode": ("t0", "em", "p", *_MEMORY, "cta", "block", "combine", "packed", "splits"),
+    "grouped_gemm": ("t0", "ec", "em", "p", *_MEMORY, "group", "fill", "passes"),
+    "prefill": ("t0", "ec", "em", "p", *_MEMORY, "cta", "wave", "longest", "sequence", "tile"),
+    "encoder": ("t0", "ec", "em", "p", *_MEMORY, "cta", "pad", "wave", "tile"),
+    "decode": ("t0", "em", "p", *_MEMORY, "cta", "block", "combine", "packed", "splits", "slots", "tail", "sequence"),
     "unsplit": ("t0", "em", "p", "key"),
     "strided": ("t0", "em", "p", "rate"),
     "stream": ("t0", "em", "p", *_MEMORY),
-    "collective": ("a", "b", "q", "hop"),
+    "collective": ("a", "b", "q", "hop", "spread", "extra", "switch"),
     "roofline": ("t0", "ec", "em", "p"),
     "whole_step": ("t0", "ec", "em", "p"),
     # On a CPU (`simulator.efficiency.cpu`). rows, columns, depth: m, n, k at which half of the rate is reached; v0, ev: start
@@ -45,7 +46,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "gemm_cpu": ("t0", "ec", "em", "p", *_MEMORY, "rows", "columns", "depth", "v0", "ev"),
     "attention_cpu": ("t0", "ec", "em", "p", "edge", "soft"),
 }
-TILE = 128.0  # query rows of one attention CTA; rows and columns of a middling GEMM tile
+TILE = 128.0  # rows and columns of a middling GEMM tile
 COLD = inf  # the footprint of a forward pass: everything else was touched in between
 BLOCK = 128.0  # keys a decode CTA reads at a time
 # Rows, columns and work of a wave of GEMM tiles: smaller tiles multiply at 0.95, 0.8 and 0.65 of the largest's rate.
@@ -141,36 +142,58 @@ def gemm_quantised(
 
 
 def grouped_gemm(
-    chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, rows: Numeric, n: Numeric, experts: Numeric
+    chip: Chip,
+    v: Values,
+    peak: Numeric,
+    flops: Numeric,
+    bytes: Numeric,
+    rows: Numeric,
+    n: Numeric,
+    k: Numeric,
+    experts: Numeric,
+    footprint: Numeric,
 ) -> Terms:
-    """t0 + smooth-max(F / (ec P), B / (em BW), waves of the experts' tiles x group); every expert has its own tiles."""
-    t0, ec, em, p, group = v
+    """t0 + smooth-max(F / (ec P), move, waves of the experts' tiles x group); every expert has its own tiles.
+
+    multiply: times (1 + 64 fill / k), as in `gemm`. The last parameter, `passes`, is the share of the memory rate of the
+    element-wise passes between the products of a measured layer; a product alone has none.
+    """
+    t0, ec, em, p, share, el2, group, fill, _ = v
     per = maximum(rows / maximum(experts, 1.0), 1.0)
     padded = maximum(ceil(per / 64.0) * 64.0 / per, 1.0)
-    compute = flops / (ec * peak) * minimum(padded, 4.0)
-    memory = bytes / (em * chip.bandwidth)
+    compute = flops / (ec * peak) * minimum(padded, 4.0) * (1.0 + 64.0 * fill / k)
+    memory = move(chip, bytes, em, share, el2, footprint)
     waves = group * experts * ceil(per / TILE) * ceil(n / TILE) / chip.sms
     return Terms(t0 + smooth_maximum(smooth_maximum(compute, memory, p), waves, 3.0), compute, memory, t0)
 
 
 def prefill(
-    chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, batch: Numeric, heads: Numeric, query: Numeric
+    chip: Chip,
+    v: Values,
+    peak: Numeric,
+    flops: Numeric,
+    bytes: Numeric,
+    batch: Numeric,
+    heads: Numeric,
+    kv_heads: Numeric,
+    query: Numeric,
 ) -> Terms:
-    """Causal attention: t0 + smooth-max(multiply, move).
+    """Causal attention: t0 + `sequence` for each sequence + smooth-max(multiply, move).
 
-    multiply: waves of mean CTAs (128 query rows of one head) at ec P, between the fractional and the whole number of
-    waves by the exponent `wave`, or the longest CTA (the last rows see twice the mean of the keys, at `longest` of that)
-    when few are in flight; `cta` seconds per wave on top. The operands were just written: what fits the cache is there.
+    multiply: waves of mean CTAs (`tile` query rows; the heads that share keys fill a tile together) at ec P, between the
+    fractional and the whole number of waves by the exponent `wave`, or the longest CTA (the last rows see twice the mean
+    of the keys, at `longest` of that) when few are in flight; `cta` seconds per wave on top. The operands were just
+    written: what fits the cache is there.
     """
-    t0, ec, em, p, share, el2, cta, wave, longest = v
-    sequences = batch * heads
-    filled = sequences * ceil(query / TILE) / chip.sms
+    t0, ec, em, p, share, el2, cta, wave, longest, sequence, tile = v
+    filled = batch * kv_heads * ceil(query * heads / (kv_heads * tile)) / chip.sms
     waves = maximum(filled, 1.0) ** (1.0 - wave) * ceil(filled) ** wave
-    one = TILE * flops / (sequences * query)
+    one = tile * flops / (batch * heads * query)
     work = smooth_maximum(one * waves * minimum(filled, 1.0), longest * 2.0 * one, 4.0)
     compute = work * chip.sms / (ec * peak) + cta * maximum(filled, 1.0)
     memory = move(chip, bytes, em, share, el2, bytes)
-    return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
+    fixed = t0 + sequence * batch
+    return Terms(fixed + smooth_maximum(compute, memory, p), compute, memory, fixed)
 
 
 def encoder(
@@ -178,14 +201,14 @@ def encoder(
 ) -> Terms:
     """Full attention in waves of CTAs: t0 + smooth-max(waves x (one CTA + cta), move).
 
-    One CTA: 128 query rows of one head against all keys, plus 64 pad keys. waves: between the fractional and the whole
+    One CTA: `tile` query rows of one head against all keys, plus 64 pad keys. waves: between the fractional and the whole
     number of waves, by the exponent `wave`; at least one.
     """
-    t0, ec, em, p, share, el2, cta, pad, wave = v
+    t0, ec, em, p, share, el2, cta, pad, wave, tile = v
     sequences = batch * heads
-    tiles = sequences * ceil(query / TILE)
+    tiles = sequences * ceil(query / tile)
     waves = maximum(tiles / chip.sms, 1.0) ** (1.0 - wave) * ceil(tiles / chip.sms) ** wave
-    one = TILE * flops / (sequences * query) * (1.0 + 64.0 * pad / query)
+    one = tile * flops / (sequences * query) * (1.0 + 64.0 * pad / query)
     compute = waves * (one * chip.sms / (ec * peak) + cta)
     memory = move(chip, bytes, em, share, el2, bytes)
     return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
@@ -201,19 +224,23 @@ def decode(
     context: Numeric,
     footprint: Numeric,
 ) -> Terms:
-    """Split-KV decoding: t0 + smooth-max(move, waves x one CTA) + combining the splits.
+    """Split-KV decoding: t0 + smooth-max(move, waves x one CTA) + what no CTA can hide.
 
     One CTA: `cta` plus `block` for each 128 keys of its split, more when `packed` query heads share them. Splits: as
-    many as idle SMs, blocks of keys and `splits` allow.
+    many as `slots` CTAs on every SM, blocks of keys and `splits` allow. Not hidden: `sequence` seconds of scheduling for
+    each sequence, combining the splits, and the ramp of the memory system, which grows with the time moved up to `tail`.
     """
-    t0, em, p, share, el2, cta, block, combine, packed, most = v
+    t0, em, p, share, el2, cta, block, combine, packed, most, slots, tail, sequence = v
     memory = move(chip, bytes, em, share, el2, footprint)
     pairs = batch * kv_heads
+    places = slots * chip.sms
     blocks = ceil(context / BLOCK)
-    splits = clip(chip.sms / pairs, 1.0, minimum(maximum(blocks, 1.0), most))
-    waves = maximum(pairs * splits / chip.sms, 1.0)
-    compute = waves * (cta + blocks / splits * block * (1.0 + packed * heads / (16.0 * kv_heads)))
-    return Terms(t0 + smooth_maximum(memory, compute, p) + combine * minimum(splits - 1.0, 1.0), compute, memory, t0)
+    splits = clip(places / pairs, 1.0, minimum(maximum(blocks, 1.0), most))
+    waves = maximum(pairs * splits / places, 1.0)
+    compute = waves * (cta + blocks / splits * block * slots * (1.0 + packed * heads / (16.0 * kv_heads)))
+    fixed = t0 + sequence * batch
+    rest = combine * minimum(splits - 1.0, 1.0) + memory * tail / (memory + tail)
+    return Terms(fixed + smooth_maximum(memory, compute, p) + rest, compute, memory, fixed)
 
 
 def unsplit(
@@ -245,10 +272,16 @@ def strided(chip: Chip, v: Values, elements: Numeric, bytes: Numeric) -> Terms:
 
 
 def collective(v: Values, wire: Numeric, bandwidth: Numeric, devices: Numeric) -> Terms:
-    """(a^q + (bytes on the wire / (b BW))^q)^(1/q), a growing by `hop` with every device beyond two."""
-    a, b, q, hop = v
-    memory = wire / (b * bandwidth)
-    fixed = a + hop * maximum(devices - 2.0, 0.0)
+    """(a^q + (bytes on the wire / (b BW))^q)^(1/q) between two devices.
+
+    With every device more, a grows by `hop`; with every doubling, the rate is multiplied by `spread` (up to eight: links
+    of one board, then those that cross sockets). Beyond `switch` bytes another protocol runs, which starts `extra` seconds
+    later. q below one: chunks are pipelined through the ring.
+    """
+    a, b, q, hop, spread, extra, switch = v
+    beyond = minimum(wire / switch, 1e6) ** 4.0
+    fixed = a + hop * maximum(devices - 2.0, 0.0) + extra * beyond / (1.0 + beyond)
+    memory = wire / (b * bandwidth * spread ** log2(clip(devices, 2.0, 8.0) / 2.0))
     return Terms(smooth_maximum(fixed, memory, q), 0.0 * memory, memory, fixed)
 
 

@@ -101,7 +101,7 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = self.fits["grouped_gemm", FAMILY.get(format, format)][0]
-        terms = forms.grouped_gemm(chip, fit.values, peak, flops, bytes, rows, n, experts)
+        terms = forms.grouped_gemm(chip, fit.values, peak, flops, bytes, rows, n, k, experts, forms.COLD)
         return timed(fit, terms, floor)
 
     def depthwise(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
@@ -159,7 +159,7 @@ class Kernels:
         fit = _nearest(self.fits["prefill_attention", FAMILY.get(format, format)], head_dim)
         if fit.form == "attention_cpu":
             return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
-        terms = forms.prefill(chip, fit.values, peak, flops, bytes, batch, heads, query)
+        terms = forms.prefill(chip, fit.values, peak, flops, bytes, batch, heads, kv_heads, query)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads, heads / kv_heads))
 
@@ -247,9 +247,10 @@ class Kernels:
         if self.pure:
             seconds = wire / link.bandwidth
             return Time(seconds, 0.0, 0.0, 0.0 * seconds, seconds, 0.0, "ideal", "default")
-        fit = _nearest(self.fits[op, "bf16"], devices)
+        fit = self.fits[op, "bf16"][0]
         terms = forms.collective(fit.values, wire, link.bandwidth, devices)
-        return timed(fit, terms, wire / link.bandwidth)
+        table = fit.table
+        return timed(fit, terms, wire / link.bandwidth, 1.0 if table is None else table.factor(wire, devices))
 
     def copy(self, chip: Chip, link: str, bytes: Numeric) -> Time:
         """A copy over `host`, `pcie`, `scale_up` or within `memory` (read and written)."""
@@ -258,6 +259,10 @@ class Kernels:
         item = {"host": chip.host, "pcie": chip.pcie, "scale_up": chip.scale_up or chip.pcie}.get(link)
         if item is None:
             raise ValueError(f"link: {link!r} is not known; known: host, pcie, scale_up, memory")
+        if link == "host" and not self.pure:
+            fit = self.fits["host_copy", "bf16"][0]
+            if fit.source != "default":
+                return timed(fit, forms.collective(fit.values, bytes, item.bandwidth, 2.0), bytes / item.bandwidth)
         share = 1.0 if self.pure else LINK_SHARE
         memory = bytes / (share * item.bandwidth)
         fixed = 0.0 if self.pure else item.latency
@@ -289,7 +294,7 @@ def _pure(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Time:
 
 
 def _nearest(fits: tuple[Fit, ...], wanted: Numeric) -> Fit:
-    """The fit whose head size, or number of devices, is nearest; these are structural, so a number."""
+    """The fit whose head size is nearest; it is structural, so a number."""
     if len(fits) == 1:
         return fits[0]
     size = log(float(wanted))

@@ -3,6 +3,7 @@
 An efficiency is a property of a kernel on an architecture, so relatives lend theirs: devices of the same architecture
 alone if there are any, else the nearest, weighted. Within an architecture the datasheet's power is used too: a chip with
 more multipliers per watt than the lender throttles more, one with fewer throttles less (`POWER`, a cautious exponent).
+Element-wise kernels are held up by their instructions too: a chip with more bandwidth per SM reaches a smaller share of it.
 The band is the lender's with the error of leaving a device out added.
 """
 
@@ -35,22 +36,37 @@ NEAR: dict[frozenset[str], float] = {
 FAMILY = {"blackwell-ultra": "blackwell"}  # the same kernels
 FAR = 0.1  # too far to lend alone
 POWER = 0.35  # exponent of the multipliers-per-watt ratio, within one architecture
+ISSUE = 0.25  # exponent of the bandwidth per SM, for element-wise kernels
 CEILING = 0.95
 OTHER_SILICON = 0.7  # log of tensor over vector rate: beyond it two chips of one architecture are not twins
-SAME = 0.10  # log half-width added within an architecture
-# ... and across architectures, by op and format: what leaving one device out shows (report.md).
-ACROSS: dict[tuple[str, str], float] = {
-    ("gemm", "bf16"): 0.35,
-    ("gemm", "fp8"): 0.45,
-    ("gemm", "fp8_block"): 0.8,
-    ("gemm", "fp4"): 0.5,
-    ("decode_attention", "bf16"): 0.7,
-    ("decode_attention", "fp8"): 0.6,
-    ("prefill_attention", "bf16"): 0.6,
-    ("prefill_attention", "fp8"): 0.7,
-    ("grouped_gemm", "fp8"): 1.2,
+# Log half-widths added to the lender's band: within an architecture, and across, by op and format. They are what leaving one
+# device out shows (report.md): the 80th percentile of its error, over all devices that can be left out.
+WITHIN: dict[tuple[str, str], float] = {
+    ("gemm", "bf16"): 0.15,
+    ("norm", "bf16"): 0.55,
+    ("rope", "bf16"): 0.65,
+    ("activation", "bf16"): 0.3,
+    ("add", "bf16"): 0.35,
 }
-ELSE = 0.4
+SAME = 0.12
+ACROSS: dict[tuple[str, str], float] = {
+    ("gemm", "bf16"): 0.33,
+    ("gemm", "fp8"): 0.42,
+    ("gemm", "fp8_block"): 1.0,
+    ("gemm", "fp4"): 0.5,
+    ("decode_attention", "bf16"): 0.5,
+    ("decode_attention", "fp8"): 0.5,
+    ("prefill_attention", "bf16"): 0.5,
+    ("prefill_attention", "fp8"): 0.55,
+    ("encoder_attention", "bf16"): 0.55,
+    ("grouped_gemm", "bf16"): 0.3,
+    ("grouped_gemm", "fp8"): 1.4,
+    ("grouped_gemm", "fp8_block"): 0.33,
+    ("all_reduce", "bf16"): 0.7,
+    ("all_gather", "bf16"): 0.45,
+    ("all_to_all", "bf16"): 0.45,
+}
+ELSE = 0.45
 RATES = {"ec": CEILING, "em": 0.97, "eq": 4.0}
 
 
@@ -68,6 +84,11 @@ def nearness(a: str, b: str) -> float:
 def silicon(figures: Mapping[str, float]) -> float:
     """log of tensor over vector rate: compute and graphics chips of one architecture differ fourfold."""
     return log(figures["tensor"])
+
+
+def _per_sm(figures: Mapping[str, float]) -> float:
+    """Bandwidth per SM [byte/s]."""
+    return figures["bandwidth"] / figures["sms"]
 
 
 def transferred(lenders: list[Fit], device: str, architecture: str, figures: Mapping[str, float]) -> Fit:
@@ -88,10 +109,13 @@ def transferred(lenders: list[Fit], device: str, architecture: str, figures: Map
             value = max(fit.values[place], 1e-12)
             if name == "ec" and relatives:
                 value *= (fit.figures["density"] / figures["density"]) ** POWER
+            if name == "em" and head.form == "stream":
+                value *= (_per_sm(fit.figures) / _per_sm(figures)) ** ISSUE
             mean += weight / total * log(value)
-        values.append(min(exp(mean), RATES.get(name, 1e9)))
+        values.append(head.values[place] if name == "tile" else min(exp(mean), RATES.get(name, 1e9)))
     same = bool(relatives)
-    extra = SAME if same else ACROSS.get((head.op, head.format), ELSE)
+    kernel = (head.op, head.format)
+    extra = WITHIN.get(kernel, SAME) if same else ACROSS.get(kernel, ELSE)
     bands = Bands(head.bands.low, head.bands.high).widened(extra)
     error = (head.error**2 + (extra / 1.6) ** 2) ** 0.5
     return replace(
