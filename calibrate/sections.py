@@ -15,6 +15,7 @@ from calibrate.readers import read_windowed
 from calibrate.samples import COLUMNS, Samples
 from calibrate.tables import corrected
 from simulator.efficiency.catalogue import choices
+from simulator.efficiency.default import FORMS
 from simulator.efficiency.fits import Fit
 from simulator.efficiency.kernels import kernels_for
 from simulator.ops import clipped_sum
@@ -113,7 +114,8 @@ def transfers(chosen: Chosen, fitted: Path) -> list[str]:
         if samples.framework not in ("vllm", "sglang") or samples.device == "mi210":
             continue
         device = load_hardware(samples.device)
-        found = choices(device.chip, "vllm", None, fitted, alone=True).get((samples.op, samples.format), ())
+        key = (samples.op, samples.format)
+        found = choices(device.chip, "vllm", None, fitted, alone=True)[key] if samples.op in FORMS else ()  # settled when asked for
         fits = [fit for fit in found if fit.variant == samples.variant and fit.source == "transferred"]
         if not fits:
             continue
