@@ -33,12 +33,14 @@ def made(family: str, form: str, frame: pd.DataFrame, **changed: float) -> Sampl
     return Samples("h100-sxm", family, family, "bf16", "vllm", "0", "", rows, "made")
 
 
-def test_the_tile_of_an_attention_kernel_is_found_exactly() -> None:
+@pytest.mark.parametrize("tile", [64.0, 128.0, 192.0, 256.0])
+def test_the_tile_of_an_attention_kernel_is_found_exactly(tile: float) -> None:
+    """To the last bit: 128 rows in tiles of 127.999 would be two."""
     grid = [(b, h, q) for b in (1, 4, 16) for h in (1, 8, 16) for q in (64, 192, 256, 576, 1024, 3072, 6144, 9216)]
     frame = pd.DataFrame(grid, columns=["batch", "heads", "query"])
     frame = frame.assign(kv_heads=frame["heads"], head_dim=64, context=frame["query"], kv_bits=16, group=frame["heads"])
-    found = estimate(made("encoder_attention", "encoder", frame, tile=192.0, wave=0.9), "encoder", CHIP)
-    assert dict(zip(PARAMETERS["encoder"], found.values, strict=True))["tile"] == 192.0
+    found = estimate(made("encoder_attention", "encoder", frame, tile=tile, wave=0.9), "encoder", CHIP)
+    assert dict(zip(PARAMETERS["encoder"], found.values, strict=True))["tile"] == tile
 
 
 def test_one_fit_serves_any_number_of_devices() -> None:
