@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -27,8 +28,14 @@ class Parser(argparse.ArgumentParser):
     """Errors are one line on stderr, exit status 2."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        sys.stderr.write(f"lvlm-sim: {message}\n")
-        raise SystemExit(2)
+        raise SystemExit(refuse(self.prog, message))
+
+
+def refuse(prog: str, message: str) -> int:
+    """Write an error as one line, what cannot be printed escaped and very long words by their two ends; returns the exit status."""
+    printable = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in message)
+    sys.stderr.write(f"{prog}: " + re.sub(r"(\S{120})\S{60,}(\S{120})", r"\1...\2", printable) + "\n")
+    return 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,21 +52,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     verb = given[0]
     if verb not in VERBS:
-        sys.stderr.write(f"lvlm-sim: {verb!r} is not a verb; accepted: {', '.join(VERBS)}\n")
-        return 2
+        return refuse("lvlm-sim", f"{verb!r} is not a verb; accepted: {', '.join(VERBS)}")
     module = importlib.import_module(f"simulator.commands.{verb if verb != 'import' else 'import_'}")
     parser = Parser(prog=f"lvlm-sim {verb}", description=VERBS[verb])
     module.add_arguments(parser)
+    for item in given[1:]:
+        if item.startswith("--") and item.endswith("=--"):  # argparse would drop the value and hand on an empty list
+            parser.error(f"argument {item.removesuffix('=--')}: '--' is not accepted as its value")
+        if re.search("[\0\ud800-\udb7f]", item):  # no shell passes these on, and no file can be called so
+            parser.error(f"argument {item!r}: holds a character that no text has")
     from simulator.spec.source import SpecError
 
     try:
         return int(module.run(parser.parse_args(given[1:])))
     except SpecError as error:
-        sys.stderr.write(f"lvlm-sim {verb}: {error}\n")
-        return 2
+        return refuse(parser.prog, str(error))
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        return refuse(parser.prog, f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 if __name__ == "__main__":

@@ -114,12 +114,103 @@ def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
         assert all("name" in row for row in json.loads(out))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["--image", "--video", "--text", "--output", "--batch", "--with", "--set", "--format", "--engine", "--tp"]),
-       st.text(alphabet=st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=24))  # fmt: skip
-def test_any_text_is_an_answer_or_one_line(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
-    status, _, err = run(capsys, *BASE, f"{option}={value}", "--json")
+SPACE = "base: {model: smolvlm-256m, hardware: l4, workload: {images: [512x512], text_tokens: 8}}\naxes: {workload.batch: [1, 2]}\n"
+SMALL = ["--model", "smolvlm-256m", "--hardware", "l4", "--no-preprocess"]
+SCENARIO = (
+    "scenario model hardware engine image video text output batch format with tp pp dp ep encoder-parallel processor task set"
+).split()  # fmt: skip
+KERNEL = "hardware engine format version footprint m n k batch heads kv-heads head-dim query context bytes devices".split()
+HOSTILE = {
+    "estimate": (SMALL, [*SCENARIO, "explain", "flops-convention"]),
+    "compare": (SMALL, SCENARIO),
+    "export": (SMALL, [*SCENARIO, "as"]),
+    "kernel": (["gemm", "--hardware", "l4", "--m", "64", "--n", "64", "--k", "64"], KERNEL),
+    "models": ([], []),
+    "hardware": ([], []),
+    "techniques": ([], []),
+    "import": ([], ["processor"]),
+    "literature": (["list"], ["search", "stage", "operator", "year", "as"]),
+    "reproduce": ([], ["csv"]),
+    "sweep": (["space.yaml"], ["metrics", "workers", "rows"]),
+    "search": (["space.yaml"], ["objective", "where", "epsilon", "evaluations", "seed", "ready", "method"]),
+}
+JUNK = (
+    "", " ", "-1", "0", "nan", "inf", "1e400", "1e308", "9" * 400, "x" * 5000, "a\nb", "a\0b", "\ud800", "\u0663", "--", "[/red]", "a=1", "..=1",
+    "[1,2]", "{a: b}", "!!python/object:os.system", "null", "%s", ".", "folder", "folder/", "picture.yaml", "list.yaml", "0x10", "1_0", "tp=1",
+    "workload.images.0.width=1", "parallel.tp=0", "scale.flops=.nan", "fastv:keep=nan", "4x1920x1080", "1x1x1x1", "nvfp4",
+)  # fmt: skip
+
+
+def constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+@st.composite
+def hostile(draw: st.DrawFn) -> tuple[list[str], str, str]:
+    """A command line with one value that nobody would type, the value, and what it was given as."""
+    verb = draw(st.sampled_from(sorted(HOSTILE)))
+    given_first, options = HOSTILE[verb]
+    option = draw(st.sampled_from([*options, ""]))
+    # No text of one's own where a digit more is minutes of work.
+    own = st.nothing() if option in ("workers", "evaluations") else st.text(max_size=24) | st.floats().map(str) | st.integers().map(str)
+    value = draw(st.sampled_from(JUNK) | own)
+    extra = [f"--{option}={value}"] if option else [value]
+    return [verb, *given_first, *extra, "--json"], value, option
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(hostile())
+def test_whatever_is_typed_is_an_answer_or_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, line: tuple[list[str], str, str]
+) -> None:
+    arguments, value, option = line
+    folder = tmp_path_factory.getbasetemp() / "hostile"
+    (folder / "folder").mkdir(parents=True, exist_ok=True)
+    (folder / "space.yaml").write_text(SPACE)
+    (folder / "picture.yaml").write_bytes(bytes(range(256)))
+    (folder / "list.yaml").write_text("- a\n")
+    monkeypatch.chdir(folder)
+    status, out, err = run(capsys, *arguments)
     assert status in (0, 2)
-    assert "Traceback" not in err
-    if status == 2:
-        assert len(err.strip().splitlines()) == 1, err
+    if status == 0:
+        assert err == ""
+        assert value == "--" or json.loads(out, parse_constant=constant) is not None  # what follows -- is no option
+        return
+    assert out == "" and len(err.splitlines()) == 1 and len(err) < 2500, err
+    named = (option, option.replace("-", "_"), "techniques" if option == "with" else option, value.strip()[:4], repr(value)[1:5], "argument")
+    assert any(name and name in err for name in named) or not value.strip(), err
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "wanted"),
+    [
+        ("model: smolvlm-256m\nworkload: 3\n", ["--text", "3"], "workload: 3"),
+        ("model: smolvlm-256m\nparallel: [1]\n", ["--tp", "3"], "parallel: [1]"),
+        ("model: smolvlm-256m\ntechniques: fastv\n", ["--with", "fastv"], "techniques: 'fastv'"),
+    ],
+)
+def test_a_scenario_file_of_the_wrong_shape(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, more: list[str], wanted: str) -> None:
+    file = tmp_path / "scenario.yaml"
+    file.write_text(text)
+    status, out, err = run(capsys, "estimate", "--hardware", "l4", "--scenario", str(file), *more)
+    assert status == 2 and out == "" and wanted in err and len(err.splitlines()) == 1
+
+
+def test_a_setting_reaches_into_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    small = run(capsys, *BASE, "--image", "640x480", "--set", "workload.images.0.width=1920", "--with", "fastv", "--set", "techniques.0.parameters.keep=0.25", "--json")
+    plain = run(capsys, *BASE, "--image", "1920x480", "--with", "fastv:keep=0.25", "--json")
+    assert small[0] == 0 and json.loads(small[1])["ttft_s"] == json.loads(plain[1])["ttft_s"]
+
+
+def test_literature_says_it_in_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["export", "fastv"], ["check"], ["show", "fastv"], ["coverage"]):
+        status, out, _ = run(capsys, "literature", *arguments, "--json")
+        assert status == 0 and json.loads(out)
+
+
+def test_a_file_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE)
+    for out in (space, tmp_path / "missing" / "rows.csv", tmp_path / ("x" * 300)):
+        status, _, err = run(capsys, "sweep", str(space), "--no-progress", "--out", str(out))
+        assert status == 2 and len(err.splitlines()) == 1 and str(tmp_path) in err

@@ -6,7 +6,9 @@ import argparse
 import json
 
 from simulator.quantity import text
+from simulator.spec.source import SpecError
 
+LARGEST = 1e15
 _DIMS = ("m", "n", "k", "batch", "heads", "kv_heads", "head_dim", "query", "context", "bytes", "devices")
 
 
@@ -28,9 +30,15 @@ def run(args: argparse.Namespace) -> int:
     from simulator.efficiency import kernel_seconds
 
     shape = {name: getattr(args, name) for name in _DIMS if getattr(args, name) is not None}
-    result = kernel_seconds(
-        args.op, args.hardware, args.engine, args.format, version=args.version, footprint=args.footprint, **shape
-    )
+    for name, value in shape.items():
+        if value > LARGEST:
+            raise SpecError(f"--{name.replace('_', '-')}: {value:g} is not accepted; at most {LARGEST:g}")
+    try:
+        result = kernel_seconds(
+            args.op, args.hardware, args.engine, args.format, version=args.version, footprint=args.footprint, **shape
+        )
+    except ValueError as error:
+        raise SpecError(str(error)) from None
     values = {name: float(getattr(result, name)) for name in ("floor", "lower", "expected", "upper")}
     if args.json:
         print(json.dumps({**values, "source": result.source}))

@@ -38,12 +38,13 @@ def run(args: argparse.Namespace) -> int:
             name = _needed(args.what, "an id, e.g. fastv")
             print(find(name).model_dump_json() if args.json else report.show_text(name))
         elif args.action == "export":
-            print(report.export_text(args.format, found))
+            print(report.export_text("json" if args.json else args.format, found))
         elif args.action == "add":
-            print(report.add_text(_entry(_needed(args.what, "a YAML file with one entry"))))
+            text = report.add_text(_entry(_needed(args.what, "a YAML file with one entry")))
+            print(json.dumps({"text": text}) if args.json else text)
         elif args.action == "check":
             text, clean = report.check_text({name: preset.entry for name, preset in presets().items()})
-            print(text)
+            print(json.dumps({"clean": clean, "text": text}) if args.json else text)
             return 0 if clean else 1
         else:
             _print(report.coverage_table(found) if args.action == "coverage" else report.list_table(found), args.json)

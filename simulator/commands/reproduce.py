@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict, compare, print. Status 1 where an author's table holds an impossible figure."""
     findings: tuple[Finding, ...] = ()
-    if args.csv:
+    if args.method == "":
+        raise SpecError("method: '' is not accepted; an id, or leave it out")
+    if args.csv is not None:
         if args.all:
             raise SpecError("--all: is of the published table; leave it out with --csv")
         rows = load_table(Path(args.csv))

@@ -8,11 +8,9 @@ from typing import Any
 
 from simulator.spec.scenario import Scenario, parse_technique
 from simulator.spec.source import SpecError
-from simulator.spec.validated import validated
+from simulator.spec.validated import shown, validated
 from simulator.spec.workload import parse_image, parse_video
 from simulator.spec.yaml import read_yaml
-
-DEFAULT_IMAGE = "1920x1080"
 
 
 def add_scenario(parser: argparse.ArgumentParser, many: bool = False) -> None:
@@ -51,7 +49,7 @@ def read_scenario(args: argparse.Namespace, **overrides: str) -> Scenario:
         data["task"] = args.task
     if args.no_preprocess:
         data["preprocess"] = False
-    workload: dict[str, Any] = dict(data.get("workload") or {})
+    workload = _mapping(data, "workload")
     if args.image:
         workload["images"] = [parse_image(item).model_dump() for item in args.image]
     if args.video:
@@ -64,15 +62,26 @@ def read_scenario(args: argparse.Namespace, **overrides: str) -> Scenario:
     if args.encoder_parallel:
         parallel["encoder"] = args.encoder_parallel
     if parallel:
-        data["parallel"] = {**(data.get("parallel") or {}), **parallel}
+        data["parallel"] = _mapping(data, "parallel") | parallel
     if args.techniques:
-        data["techniques"] = [*(data.get("techniques") or ()), *(_technique(item) for item in args.techniques)]
+        listed = data.get("techniques") or []
+        if not isinstance(listed, list):
+            raise SpecError(f"scenario: techniques: {shown(listed)} is not accepted; a list")
+        data["techniques"] = [*listed, *(_technique(item) for item in args.techniques)]  # pyright: ignore[reportUnknownVariableType]
     for setting in args.settings or ():
         _set(data, setting)
     for name in ("model", "hardware"):
         if name not in data:
             raise SpecError(f"{name}: is missing; give --{name} NAME (lvlm-sim {'models' if name == 'model' else name} lists them)")
     return validated(Scenario, data, "scenario")
+
+
+def _mapping(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """A copy of a mapping inside a scenario file; empty where it has none."""
+    value = data.get(name) or {}
+    if not isinstance(value, dict):
+        raise SpecError(f"scenario: {name}: {shown(value)} is not accepted; a mapping (name: value)")
+    return dict(value)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _technique(text: str) -> dict[str, Any]:
@@ -84,19 +93,26 @@ def _technique(text: str) -> dict[str, Any]:
 
 def _set(data: dict[str, Any], setting: str) -> None:
     path, equals, value = setting.partition("=")
-    if not equals or not path:
+    if not equals or not all(path.split(".")):
         raise SpecError(f"--set: {setting!r} is not accepted; PATH=VALUE, e.g. workload.text_tokens=128")
-    here: Any = data
     *parents, last = path.split(".")
+    here: Any = data
     for part in parents:
-        if not isinstance(here, dict):
-            raise SpecError(f"--set: {path!r} does not lead to a field")
-        here = here.setdefault(part, {})
-    if not isinstance(here, dict):
-        raise SpecError(f"--set: {path!r} does not lead to a field")
+        here = here.setdefault(part, {}) if isinstance(here, dict) else here[_index(here, part, path)]
+    key = last if isinstance(here, dict) else _index(here, last, path)
     import yaml
 
     try:
-        here[last] = yaml.safe_load(value)
+        here[key] = yaml.safe_load(value)
     except yaml.YAMLError:
         raise SpecError(f"--set: {value!r} is not a value") from None
+
+
+def _index(here: Any, part: str, path: str) -> int:
+    """`part` as a place in a list that is there."""
+    if not isinstance(here, list):
+        raise SpecError(f"--set: {path!r} does not lead to a field")
+    count = len(here)  # pyright: ignore[reportUnknownArgumentType]
+    if not (part.isdecimal() and len(part) < 10 and int(part) < count):
+        raise SpecError(f"--set: {path!r}: {part!r} is not accepted; a place in the list, below {count}")
+    return int(part)

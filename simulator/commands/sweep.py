@@ -15,6 +15,8 @@ from simulator.spec.source import SpecError
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_WORKERS = 1024
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -35,8 +37,8 @@ def add_space(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def workers(count: int) -> Generator[Executor | None]:
     """A pool of processes, or none for one."""
-    if count < 1:
-        raise SpecError(f"--workers: {count} is not accepted; 1 or more")
+    if not 1 <= count <= MOST_WORKERS:
+        raise SpecError(f"--workers: {count} is not accepted; 1..{MOST_WORKERS}")
     if count == 1:
         yield None
         return
