@@ -42,6 +42,8 @@ def build_decoder(model: Lvlm, tp: int = 1, pp: int = 1, ep: int = 1, bits: floa
     language = model.language
     if pp > language.stack.layers:
         raise SpecError(f"pp: {pp} is more than the {language.stack.layers} layers of {model.name}")
+    if ep > tp and not any(block.feed_forward and block.feed_forward.experts for _, block in language.stack.runs):
+        raise SpecError(f"ep: {ep} is not accepted: {model.name} has no experts to split")
     layers: list[Layer] = []
     index = 0
     made: dict[int, Layer] = {}  # equal layers share their operators, so that their work need be computed once
