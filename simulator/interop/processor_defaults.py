@@ -297,7 +297,15 @@ def _qwen3_vl(given: _Given) -> Preprocessing:
 def _glm4v(given: _Given) -> Preprocessing:
     low, high = _pixels(given, 12544, 9633792)
     patch, merge = given.encoder("patch_size", 14), given.encoder("spatial_merge_size", 2)
-    video = VideoSampling(fps=2.0, max_frames=600, temporal_patch=2, min_pixels=12544, max_pixels=47040000, volume=True)
+    video = VideoSampling(
+        fps=2.0,
+        max_frames=600,
+        temporal_patch=2,
+        fill_partial=True,
+        min_pixels=12544,
+        max_pixels=47040000,
+        volume=True,
+    )
     return Native(patch=patch, merge=merge, min_pixels=low, max_pixels=high, volume=True, video=video)
 
 

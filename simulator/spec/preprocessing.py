@@ -43,9 +43,10 @@ class VideoSampling(Spec):
     fps: frames taken per second [1/s] (0: `max_frames` spread evenly over the clip). min_frames, max_frames: bounds.
     rounding: of duration x fps. temporal_patch: frames that form one group: one patch grid (native), or one sequence
     that the encoder attends jointly (others); an incomplete last group is filled by repeating the last frame, or cut off
-    while sampling (`cut_partial`). size: side of a resized frame [pixel] (0: as pictures have it). tokens: visual tokens
-    per group after pooling (0: as a picture's crop has). clip_tokens: visual tokens of the whole clip, however many
-    frames (0: no such rule). merge: patches per side that become one visual token (0: as pictures have it). newline:
+    while sampling (`cut_partial`), or filled while sampling already, so that its copies count as frames
+    (`fill_partial`). size: side of a resized frame [pixel] (0: as pictures have it). tokens: visual tokens per group
+    after pooling (0: as a picture's crop has). clip_tokens: visual tokens of the whole clip, however many frames (0: no
+    such rule). merge: patches per side that become one visual token (0: as pictures have it). newline:
     learned separators: one per clip, per group, or per row of a group. max_slices: slices per frame (scheme `slices`).
     min_pixels, max_pixels: bounds of one frame for native resolution [pixel]. total_pixels: bound of all frames together
     [pixel] (0: none). With `volume` all frames are resized to keep frames x height x width within min_pixels..max_pixels
@@ -63,6 +64,7 @@ class VideoSampling(Spec):
     merge: int = Field(default=0, ge=0)
     rounding: Literal["floor", "round"] = "floor"
     cut_partial: bool = False
+    fill_partial: bool = False
     newline: Literal["none", "clip", "frame", "row"] = "none"
     min_pixels: int = Field(default=0, ge=0)
     max_pixels: int = Field(default=0, ge=0)

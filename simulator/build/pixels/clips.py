@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulator.build.pixels.native import at_least, bounded, limited, longest_edge, refuse_slender
 from simulator.build.pixels.tiles import slices
-from simulator.build.pixels.view import View, nearest, share, square
+from simulator.build.pixels.view import View, nearest, share, some, square
 from simulator.program import Grid
 from simulator.quantity import Numeric, ceil, floor, maximum, minimum
 from simulator.spec.preprocessing import (
@@ -34,6 +34,8 @@ def sampled(video: VideoSampling, clip: Clip) -> Numeric:
         wanted = nearest(exact) if video.rounding == "round" else floor(exact)
     group = float(video.temporal_patch)
     frames = maximum(minimum(minimum(maximum(wanted, float(video.min_frames)), float(video.max_frames)), there), 1.0)
+    if video.fill_partial:
+        return ceil(frames / group) * group
     return maximum(floor(frames / group) * group, group) if video.cut_partial else frames
 
 
@@ -65,10 +67,13 @@ def _native(scheme: Native, video: VideoSampling, clip: Clip, frames: Numeric, g
     low, high = float(video.min_pixels or scheme.min_pixels), float(video.max_pixels or scheme.max_pixels)
     width, height = clip.width, clip.height
     if video.volume:
+        if some(frames < video.temporal_patch):
+            raise SpecError(
+                f"videos: fewer than {video.temporal_patch} frames, which the model's processor refuses; give a picture instead"
+            )
         width, height = at_least(width, height, factor)
         refuse_slender(width, height, scheme.max_ratio)
-        counted = maximum(frames, float(video.temporal_patch))
-        w, h = bounded(width, height, factor, low, high, counted, float(video.temporal_patch))
+        w, h = bounded(width, height, factor, low, high, frames, float(video.temporal_patch))
     else:
         refuse_slender(width, height, scheme.max_ratio)
         most: Numeric = high

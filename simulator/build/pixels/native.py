@@ -64,7 +64,11 @@ def longest_edge(scheme: LongestEdge, width: Numeric, height: Numeric) -> View:
     """Pixtral: Hugging Face's processor rounds the shrunk side down (mistral-common rounds to nearest)."""
     edge, unit = float(scheme.longest_edge), float(scheme.patch * scheme.merge)
     ratio = maximum(maximum(width, height) / edge, 1.0)
-    w, h = maximum(floor(width / ratio), 1.0), maximum(floor(height / ratio), 1.0)
+    w, h = floor(width / ratio), floor(height / ratio)
+    if some(minimum(w, h) < 1.0):
+        raise SpecError(
+            f"image: one side vanishes when the other is shrunk to {edge:g} pixels, which the model's processor refuses"
+        )
     columns, rows = ceil(w / unit) * scheme.merge, ceil(h / unit) * scheme.merge
     pixels = rows * columns * scheme.patch**2
     return View((Grid(1.0, rows, columns, rows * columns / scheme.merge**2, pixels),), 0.0, pixels)
