@@ -23,10 +23,7 @@ FRAMEWORKS = {  # attention backend -> framework of the fit; what is not here ha
     "flash_attn2": "torch-flash",
     "flash_attn3": "torch-flash",
 }
-KINDS = {  # (op, implementation) -> the simulator's kind
-    ("rms_norm", "plain"): "norm",
-    ("silu_gate", "plain"): "activation",
-    ("rope", "plain"): "rope",
+SINGLE = {  # (op, implementation) -> the simulator's kind; one kernel each
     ("add", "fused"): "add",
     ("softmax", "fused"): "softmax",
     ("gather", "fused"): "gather",
@@ -35,6 +32,10 @@ KINDS = {  # (op, implementation) -> the simulator's kind
     ("concatenate", "fused"): "copy",
     ("quantise_fp8", "auto"): "quantise",
 }
+# As model code writes them on a CPU. On a GPU engines of transformers count the passes of such code themselves (`passes`), so that
+# a fit must be of one pass; rope has no single kernel in torch.
+ON_CPU = {("rms_norm", "plain"): "norm", ("silu_gate", "plain"): "activation", ("rope", "plain"): "rope"}
+ON_CUDA = {("rms_norm", "fused"): "norm", ("silu_gate", "compiled"): "activation"}
 FEWEST = 12
 FEWEST_CPU = 8
 
@@ -127,7 +128,7 @@ def _elementwise(folder: Path, hardware: str, version: str, cpu: bool) -> Iterat
     copies = len(_within(folder)) >= FEWEST_CPU
     usual = "f32" if cpu else "bf16"
     wanted = usual if usual in formats else sorted(formats)[0]
-    for (op, implementation), kind in KINDS.items():
+    for (op, implementation), kind in (SINGLE | (ON_CPU if cpu else ON_CUDA)).items():
         if kind == "copy" and copies:
             continue
         rows = frame[(frame["op"] == op) & (frame["implementation"] == implementation) & (frame["format"] == wanted)]

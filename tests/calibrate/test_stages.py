@@ -17,6 +17,7 @@ import yaml
 from calibrate.__main__ import main
 from calibrate.device import hardware_of, known, name_of, write_profile
 from calibrate.loop import GOALS, summarised
+from calibrate.own_tables import _elementwise
 from calibrate.stages import ARCHITECTURES, bare, engines_of, model_of, predict, program_of
 from simulator.evaluate import evaluate
 from simulator.spec.deployment import load_engine
@@ -231,6 +232,21 @@ def test_accelerators_are_known_by_what_the_driver_calls_them() -> None:
     assert called("NVIDIA GeForce RTX 4090") == "rtx-4090" and called("NVIDIA H20") == "h20" and called("NVIDIA H200") == "h200-sxm"
     unlisted = ("Some Accelerator 9", "NVIDIA A100-PCIE-40GB", "NVIDIA RTX A4000", "NVIDIA A10G", "NVIDIA L40", "NVIDIA H100 NVL", "NVIDIA GH200 480GB")
     assert [called(name) for name in unlisted] == [None] * len(unlisted)
+
+
+@pytest.mark.parametrize(("cpu", "pass_of_norm"), [(True, "plain"), (False, "fused")])
+def test_a_norm_is_one_pass_where_the_engine_counts_passes(tmp_path: Path, cpu: bool, pass_of_norm: str) -> None:
+    format = "f32" if cpu else "bf16"
+    seconds = {"plain": 3e-5, "fused": 1e-5}
+    lines = ["case,status,seconds,footprint_bytes,op,implementation,format,width,bytes,mode"]
+    lines += [
+        f"{way}{width}{step},ok,{seconds[way]},1e9,rms_norm,{way},{format},{width},{width * step},cold"
+        for way in seconds for width in (512, 1000, 1536) for step in (1, 4, 16, 64, 256)
+    ]  # fmt: skip
+    (tmp_path / "elementwise.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = list(_elementwise(tmp_path, "h100-sxm", "2.13.0", cpu))
+    assert [item.op for item in found] == ["norm"]
+    assert found[0].rows["seconds"].unique().tolist() == [seconds[pass_of_norm]]
 
 
 def test_a_gpu_overlaps_its_host_and_a_cpu_does_not() -> None:
