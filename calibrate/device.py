@@ -21,13 +21,15 @@ from simulator.spec.validated import validated
 
 # What a driver calls a device (whole words, a pattern) -> the profile that ships; the first that occurs in the name counts.
 KNOWN: tuple[tuple[str, str], ...] = (
-    ("h100 pcie", "h100-pcie"), ("h100(?! nvl)", "h100-sxm"), ("h200", "h200-sxm"), ("h800", "h800-sxm"), ("h20", "h20"),
+    ("h100 pcie", "h100-pcie"), ("h100 nvl", "h100-nvl"), ("h100", "h100-sxm"), ("h200 nvl", "h200-nvl"), ("h200", "h200-sxm"),
+    ("gh200 (480|120)gb", "gh200"), ("h800(?! (pcie|nvl))", "h800-sxm"), ("h20(?!-)", "h20"),
     ("a100-sxm4-80gb", "a100-sxm-80gb"), ("a100-sxm4-40gb", "a100-sxm-40gb"), ("a100 80gb pcie", "a100-pcie-80gb"),
-    ("rtx a6000", "a6000"), ("a40", "a40"), ("a30", "a30"), ("a10", "a10"), ("l40s", "l40s"), ("nvidia l4", "l4"),
-    ("v100-sxm2-32gb", "v100-sxm2-32gb"), ("tesla t4", "t4"), ("rtx 3090", "rtx-3090"), ("rtx 4080", "rtx-4080"),
-    ("rtx 4090", "rtx-4090"), ("rtx 5090", "rtx-5090"), ("rtx pro 6000", "rtx-pro-6000"), ("gb200", "gb200"),
-    ("gb300", "gb300"), ("b200", "b200-sxm"), ("b300", "b300-sxm"), ("mi250x", "mi250x"), ("mi210", "mi210"),
-    ("mi300x", "mi300x"), ("mi325x", "mi325x"),
+    ("a800-sxm4-80gb", "a800-sxm-80gb"), ("rtx a6000", "a6000"), ("a40", "a40"), ("a30", "a30"), ("a10", "a10"),
+    ("l40s", "l40s"), ("l20", "l20"), ("nvidia l4", "l4"), ("rtx 6000 ada", "rtx-6000-ada"),
+    ("v100-sxm2-32gb", "v100-sxm2-32gb"), ("tesla t4", "t4"), ("rtx 3090 ti", "rtx-3090-ti"), ("rtx 3090", "rtx-3090"),
+    ("rtx 4080(?! super)", "rtx-4080"), ("rtx 4090(?! d)", "rtx-4090"), ("rtx 5090(?! d)", "rtx-5090"),
+    ("rtx pro 6000(?!.* max-q)", "rtx-pro-6000"), ("gb200", "gb200"), ("gb300", "gb300"), ("b200", "b200-sxm"), ("b300", "b300-sxm"),
+    ("mi250x", "mi250x"), ("mi210", "mi210"), ("mi300x", "mi300x"), ("mi325x", "mi325x"), ("mi350x", "mi350x"), ("mi355x", "mi355x"),
 )  # fmt: skip
 FORMATS = {"f32": "fp32", "bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "int8": "int8"}
 BITS = {"f32": 32, "bf16": 16, "fp16": 16}
@@ -51,6 +53,8 @@ def known(meta: dict[str, Any]) -> str | None:
     if identity.get("kind") != "cuda":
         return None
     called = str(identity["device"]).lower()
+    if "laptop" in called:  # the name of the desktop card, on a smaller chip
+        return None
     return next((profile for part, profile in KNOWN if re.search(rf"\b{part}\b", called)), None)
 
 

@@ -7,6 +7,7 @@ multiply rate of one unit per clock, which datasheet rates must follow.
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ PROMISED = """
 h100-sxm h100-pcie h200-sxm h20 h800-sxm a100-sxm-80gb a100-sxm-40gb a100-pcie-80gb a6000 a40 a10 l4 l40s
 v100-sxm2-32gb t4 rtx-3090 rtx-4090 rtx-5090 rtx-pro-6000 b200-sxm b300-sxm gb200 gb300 mi250x mi300x mi325x
 jetson-agx-orin jetson-thor m1-max cpu-generic
+h100-nvl h200-nvl gh200 l20 a800-sxm-80gb mi350x mi355x rtx-6000-ada rtx-3090-ti
 """.split()
 
 # Dense TFLOP/s, GB, TB/s, MB of last-level cache, units, TDP W, GB/s of the device link per direction.
@@ -38,13 +40,19 @@ PUBLISHED: dict[str, dict[str, float]] = {
     "h100-pcie": dict(bf16=756, tf32=378, fp8=1513, fp32=51.2, gb=80, tbs=2.0, mb=50, sms=114, w=350, link=300),
     # NVIDIA H200 datasheet (sparse: 1979 bf16, 3958 fp8).
     "h200-sxm": dict(bf16=1979 / 2, fp8=3958 / 2, fp32=67, gb=141, tbs=4.8, sms=132, w=700, link=450),
-    # H20 as tabulated by system vendors.
+    # NVIDIA H100 and H200 datasheets, NVL columns (with sparsity: 835 tf32, 1671 bf16, 3341 fp8); GH200 datasheet.
+    "h100-nvl": dict(bf16=1671 / 2, tf32=835 / 2, fp8=3341 / 2, int8=3341 / 2, fp32=60, gb=94, tbs=3.9, sms=132, w=400, link=300),
+    "h200-nvl": dict(bf16=1671 / 2, tf32=835 / 2, fp8=3341 / 2, fp32=60, gb=141, tbs=4.8, w=600, link=450),
+    "gh200": dict(bf16=1979 / 2, fp8=3958 / 2, fp32=67, gb=96, tbs=4.0, link=450),
+    # H20 and L20 as tabulated by system vendors.
+    "l20": dict(bf16=119.5, fp8=239, int8=239, tf32=59.8, gb=48, tbs=0.864, mb=96, w=275),
     "h20": dict(bf16=148, fp8=296, int8=296, tf32=74, fp32=44, gb=96, tbs=4.0, sms=78, link=450),
     "h800-sxm": dict(bf16=1979 / 2, gb=80, tbs=3.35, link=200),
     # NVIDIA A100 datasheet.
     "a100-sxm-80gb": dict(
         bf16=312, tf32=156, int8=624, int4=1248, fp32=19.5, gb=80, tbs=2.039, mb=40, sms=108, w=400, link=300
     ),
+    "a800-sxm-80gb": dict(bf16=312, gb=80, tbs=2.039, w=400, link=200),
     "a100-sxm-40gb": dict(bf16=312, gb=40, tbs=1.555, mb=40, sms=108, w=400, link=300),
     "a100-pcie-80gb": dict(bf16=312, gb=80, tbs=1.935, w=300, link=300),
     "a30": dict(bf16=165, int8=330, int4=661, fp32=10.3, gb=24, tbs=0.933, w=165, link=100),
@@ -59,6 +67,9 @@ PUBLISHED: dict[str, dict[str, float]] = {
     # NVIDIA Ada whitepaper appendix A: fp32 accumulate.
     "rtx-4090": dict(bf16=165.2, fp16=165.2, fp8=330.3, int8=660.6, fp32=82.6, gb=24, tbs=1.008, mb=72, sms=128, w=450),
     "rtx-4080": dict(bf16=97.5, int8=389.9, fp32=48.7, gb=16, tbs=0.7168, mb=64, sms=76, w=320),
+    "rtx-3090-ti": dict(bf16=80, tf32=40, int8=320, int4=640, fp32=40, gb=24, tbs=1.008, mb=6, sms=84, w=450),
+    # NVIDIA RTX 6000 Ada datasheet: 1457 is fp8 with sparsity.
+    "rtx-6000-ada": dict(fp8=1457 / 2, fp32=91.1, gb=48, tbs=0.960, mb=96, sms=142, w=300),
     # NVIDIA RTX Blackwell whitepaper appendix A: fp32 accumulate.
     "rtx-5090": dict(bf16=209.5, fp8=419, int8=838, fp4=1676, fp32=104.8, gb=32, tbs=1.792, mb=96, sms=170, w=575),
     "rtx-pro-6000": dict(bf16=503.8, fp4=2015, fp32=125, gb=96, tbs=1.792, mb=128, sms=188, w=600),
@@ -76,6 +87,7 @@ PUBLISHED: dict[str, dict[str, float]] = {
     "mi250x": dict(bf16=383 / 2, fp32=47.9 / 2, gb=64, tbs=3.2768 / 2, mb=8, sms=110, w=280),
     "mi210": dict(bf16=181, fp32=22.6, gb=64, tbs=1.6384, sms=104, w=300),
     "mi350x": dict(bf16=2306.9, gb=288, tbs=8.0, sms=256, w=1000),
+    "mi355x": dict(bf16=2516.6, fp8=5033.2, fp4=10066.3, fp32=157.3, gb=288, tbs=8.0, mb=256, sms=256, w=1400),
     # Jetson AGX Orin technical brief (170 sparse int8 TOPS on the GPU), Jetson Thor datasheet (2070 sparse fp4), Apple.
     "jetson-agx-orin": dict(int8=170 / 2, fp32=5.3, gb=64, tbs=0.2048, mb=4, sms=16, w=60),
     "jetson-thor": dict(fp4=2070 / 2, fp32=8.064, gb=128, tbs=0.273, sms=20, w=130),
@@ -90,7 +102,8 @@ PER_CLOCK = {
     "rtx-4080": (512, 256), "rtx-5090": (512, 256), "rtx-pro-6000": (1024, 256), "b200-sxm": (8192, 256),
     "gb200": (8192, 256), "v100-sxm2-32gb": (1024, 128), "t4": (1024, 128), "mi300x": (2048, 256),
     "mi250x": (1024, 128), "mi210": (1024, 128), "mi350x": (4096, 256), "jetson-agx-orin": (2048, 256),
-    "jetson-thor": (8192, 256),
+    "jetson-thor": (8192, 256), "gh200": (4096, 256), "a800-sxm-80gb": (2048, 128), "rtx-6000-ada": (1024, 256),
+    "rtx-3090-ti": (512, 256), "l20": (512, 256), "mi355x": (4096, 256),
 }  # fmt: skip
 
 
@@ -153,6 +166,42 @@ def test_published_figures(name: str) -> None:
             assert value * 0.93e9 <= device.memory_bytes.value <= value * 2**30 * 1.001
         else:
             assert have[key] == pytest.approx(value, rel=0.02 if key == "tbs" else 0.01), key
+
+
+# Profile -> file of NVIDIA AIConfigurator's constants, and what differs by more than 2 % there for a reason.
+SYSTEMS = {
+    "a100-pcie-80gb": "a100_pcie", "a100-sxm-80gb": "a100_sxm", "a30": "a30", "b200-sxm": "b200_sxm", "b300-sxm": "b300_sxm",
+    "gb200": "gb200", "gb300": "gb300", "h100-pcie": "h100_pcie", "h100-sxm": "h100_sxm", "h200-sxm": "h200_sxm", "l4": "l4",
+    "l40s": "l40s", "rtx-pro-6000": "rtx_pro_6000_server",
+}  # fmt: skip
+DIFFERS = {
+    ("a100-pcie-80gb", "link"), ("a30", "link"), ("h100-pcie", "link"),  # theirs without the NVLink bridge of the datasheet
+    ("b200-sxm", "pcie"), ("b300-sxm", "pcie"),  # theirs PCIe 6; NVIDIA's HGX B200 sheet says PCIe 5, and x86 hosts have no more
+    ("l4", "gb"),  # theirs 24 GiB, ours what the driver shows with ECC on
+    *(("rtx-pro-6000", item) for item in ("bf16", "int8", "fp8", "fp4")),  # theirs the Server Edition at its 2430 MHz
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_figures_agree_with_the_vendors_own_simulator(name: str) -> None:
+    shared = Path(os.environ.get("LVLM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    path = shared / "measured" / "aiconfigurator" / "systems_yaml" / f"{SYSTEMS[name]}.yaml"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not here")
+    theirs, device = read_yaml(path), load_hardware(name)
+    gpu = theirs["gpu"]
+    pairs = {
+        "tbs": (device.memory_bandwidth.value, gpu["mem_bw"]),
+        "gb": (device.memory_bytes.value, gpu["mem_capacity"]),
+        "w": (device.tdp_w.value, gpu["power"]),
+        "link": ((device.scale_up or device.pcie).bandwidth.value, theirs["node"]["intra_node_bw"]),
+        "pcie": (device.pcie.bandwidth.value, theirs["node"]["pcie_bw"]),
+    }
+    for item, field in (("bf16", "bfloat16"), ("int8", "int8"), ("fp8", "fp8"), ("fp4", "fp4")):
+        if f"{field}_tc_flops" in gpu:
+            pairs[item] = (device.peak[item].value, gpu[f"{field}_tc_flops"])
+    off = {(name, item) for item, (ours, other) in pairs.items() if abs(ours / other - 1.0) > 0.02}
+    assert off == {pair for pair in DIFFERS if pair[0] == name}
 
 
 @pytest.mark.parametrize("name", sorted(PER_CLOCK))

@@ -230,7 +230,18 @@ def test_accelerators_are_known_by_what_the_driver_calls_them() -> None:
     assert called("NVIDIA H100 80GB HBM3") == "h100-sxm" and called("NVIDIA H100 PCIe") == "h100-pcie"
     assert called("NVIDIA A100-SXM4-80GB") == "a100-sxm-80gb" and called("NVIDIA L40S") == "l40s" and called("NVIDIA L4") == "l4"
     assert called("NVIDIA GeForce RTX 4090") == "rtx-4090" and called("NVIDIA H20") == "h20" and called("NVIDIA H200") == "h200-sxm"
-    unlisted = ("Some Accelerator 9", "NVIDIA A100-PCIE-40GB", "NVIDIA RTX A4000", "NVIDIA A10G", "NVIDIA L40", "NVIDIA H100 NVL", "NVIDIA GH200 480GB")
+    listed = {
+        "NVIDIA H100 NVL": "h100-nvl", "NVIDIA H200 NVL": "h200-nvl", "NVIDIA GH200 480GB": "gh200", "NVIDIA L20": "l20",
+        "NVIDIA A800-SXM4-80GB": "a800-sxm-80gb", "NVIDIA RTX 6000 Ada Generation": "rtx-6000-ada", "AMD Instinct MI355X": "mi355x",
+        "NVIDIA GeForce RTX 3090 Ti": "rtx-3090-ti", "NVIDIA GeForce RTX 3090": "rtx-3090", "NVIDIA H800": "h800-sxm",
+        "NVIDIA RTX PRO 6000 Blackwell Workstation Edition": "rtx-pro-6000",
+    }  # fmt: skip
+    assert {name: called(name) for name in listed} == listed
+    unlisted = (
+        "Some Accelerator 9", "NVIDIA A100-PCIE-40GB", "NVIDIA RTX A4000", "NVIDIA A10G", "NVIDIA L40", "NVIDIA GH200 144G HBM3e", "NVIDIA H800 PCIe",
+        "NVIDIA H20-3e", "NVIDIA L20X", "NVIDIA GeForce RTX 4080 SUPER", "NVIDIA GeForce RTX 4090 D", "NVIDIA GeForce RTX 4090 Laptop GPU",
+        "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition",
+    )  # fmt: skip
     assert [called(name) for name in unlisted] == [None] * len(unlisted)
 
 
