@@ -136,13 +136,18 @@ def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.
     entering = Shape("prefill", batch, Tokens(fresh, text))
     total.run(decoder.embedding.prefill, entering, pieces, over)
     attention, others = passes(decoder.layers, "prefill")
+    widest, transient = total.widest_bytes, total.transient_bytes
     for item in attention:
         cached = Tokens(plan.cached_visual * keep * item.keep, plan.cached_text)
         whole = Shape("prefill", program.batch, Tokens(fresh * item.keep, text), cached, images=program.visual_input.images)
         total.run(item.ops, whole, item.times, over)
+    total.widest_bytes = maximum(widest, total.widest_bytes / pieces)  # of one pass
+    total.transient_bytes = maximum(transient, total.transient_bytes / pieces)
     for item in others:
         total.run(item.ops, Shape("prefill", batch, Tokens(fresh * item.keep, text)), item.times * pieces, over)
+    widest = total.widest_bytes  # memory counts one row of logits per sequence apart
     total.run(decoder.head.prefill, Shape("prefill", program.batch, Tokens(0.0, 1.0)), 1.0, over)
+    total.widest_bytes = widest
     _outside(total, pieces)
     if total.machine.engine.logits == "prompt":
         _whole_logits(decoder, Shape("prefill", batch, Tokens(fresh * decoder.layers[-1].keep, maximum(text - 1.0, 0.0))), total, pieces)

@@ -99,7 +99,9 @@ def kv_state(program: Program, decoder: Decoder, keep: Numeric = 1.0) -> tuple[N
         written = written + layer.count * _stored(cache, prompt)
         before_eviction = before_eviction + layer.count * _stored(cache, _within(cache, prompt))
         resident = resident + on_device * _stored(cache, _within(cache, stays))
-        seen = minimum(stays * cache.read, maximum(cache.window - 1.0, 0.0)) if windowed else stays * cache.read
+        seen = stays * cache.read
+        if windowed:
+            seen = minimum(seen, stays % cache.window if cache.chunked else maximum(cache.window - 1.0, 0.0))
         read = read + layer.read * _stored(cache, seen) * cache.padding
         final = final + on_device * _stored(cache, _within(cache, grown))
     share = 1.0 / decoder.pipeline
@@ -130,12 +132,12 @@ def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
             per_token = per_token + layer.count * layer.cache.bytes_per_token * decoder.devices
     batch = program.batch
     peak_kv = peak_kv + drafted
-    per_sequence, fixed = _activations(run, engine)
-    active = maximum(per_sequence * batch + fixed, burst)
+    moment = _activations(run, engine)
+    active = maximum(moment.bytes(batch), burst)
     capacity = chip.memory_bytes * engine.memory_share
     base = weights + engine.reserve_bytes + held
     peak = base + peak_kv * batch + active
-    room = floor((capacity - base - fixed) / maximum(peak_kv + maximum(per_sequence, burst / maximum(batch, 1e-9)), 1.0))
+    room = floor(_most(capacity - base, peak_kv, moment, burst / maximum(batch, 1e-9)))
     return Memory(
         weight_bytes=weights,
         kv_bytes_per_token=per_token,
@@ -150,20 +152,48 @@ def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
     )
 
 
-def _activations(run: Run, engine: Engine) -> tuple[Numeric, Numeric]:
-    """(per sequence, fixed) activation bytes at the widest moment: residual stream, widest operator, score maps."""
+@final
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Activations at the widest moment of n sequences: each x n + max(once, min(growing x n, full)) [byte].
+
+    once: one sequence in the encoder. growing: its rows in a pass of the language model. full: a pass of as many rows as the
+    engine lets in. Engines that let all rows in have `each` alone.
+    """
+
+    each: Numeric
+    once: Numeric = 0.0
+    growing: Numeric = 0.0
+    full: Numeric = 0.0
+
+    def bytes(self, sequences: Numeric) -> Numeric:
+        return self.each * sequences + maximum(self.once, minimum(self.growing * sequences, self.full))
+
+
+def _most(room: Numeric, kv: Numeric, moment: _Moment, burst: Numeric) -> Numeric:
+    """Sequences that fit into `room` [byte]: what `_Moment.bytes` adds to their KV, solved for their number."""
+    each = maximum(kv + moment.each, 1.0)
+    passes = maximum(room / (each + moment.growing), (room - moment.full) / each)
+    return minimum(minimum(passes, (room - moment.once) / each), room / maximum(kv + burst, 1.0))
+
+
+def _activations(run: Run, engine: Engine) -> _Moment:
+    """Activation bytes at the widest moment: residual stream, widest operator, score maps."""
     program, decoder = run.program, run.program.decoder
-    tokens = program.visual + program.text
+    plan = program.prefill
     encoder = run.totals["encode"]
     prompt = run.totals["prefill"]
     batch = maximum(program.batch, 1e-9)
     passes = chunks(program, prompt.machine)
-    residual = 2.0 * decoder.hidden * 2.0 * tokens / passes
-    widest = (prompt.widest_bytes + prompt.transient_bytes) / batch
+    fresh = maximum(program.visual - plan.cached_visual + program.text - plan.cached_text, 1.0)
+    residual = 2.0 * decoder.hidden * 2.0
+    widest = prompt.widest_bytes + prompt.transient_bytes
     seen = (encoder.widest_bytes + encoder.transient_bytes) / batch
     embedded = program.visual * decoder.hidden * 2.0
     logits = decoder.vocabulary * 4.0
-    moment = maximum(seen, residual + widest + logits) + embedded
-    if engine.chunk_tokens:  # the engine bounds rows per pass, so the moment does not grow with the batch
-        return embedded + logits, maximum(seen, residual * batch + widest)
-    return moment, 0.0
+    if engine.chunk_tokens:  # the engine bounds the rows of a pass, so the moment does not grow with the batch beyond them
+        row = residual + widest * passes / (batch * fresh)
+        most = where(plan.chunk_tokens > 0.0, plan.chunk_tokens, float(engine.chunk_tokens))
+        return _Moment(embedded + logits, seen, row * fresh, row * most)
+    tokens = program.visual + program.text
+    return _Moment(maximum(seen, residual * tokens / passes + widest / batch + logits) + embedded)

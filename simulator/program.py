@@ -69,7 +69,7 @@ class Cache:
 
     key_width, value_width: elements per token. k_bits, v_bits: stored width with metadata [bit/element]; full_bits: width
     of what is not quantised (the newest `residual` tokens). visual, text: share of those tokens this layer caches at all.
-    window: tokens kept at most (0: no limit). resident_visual, resident_text: share kept after prefill. read: share of
+    window: tokens kept at most (0: no limit). chunked: it is a chunk, whose rows a step in the next chunk does not read. resident_visual, resident_text: share kept after prefill. read: share of
     the resident prompt tokens read per step. padding: longest over mean of ragged heads (1: varlen kernel).
     fused: quantised keys are read by the attention kernel itself (False: expanded to full width first).
     resident_extra: tokens kept besides (indices, recent window). off_device: share of resident bytes in host memory.
@@ -85,6 +85,7 @@ class Cache:
     visual: Numeric = 1.0
     text: Numeric = 1.0
     window: Numeric = 0.0
+    chunked: bool = False
     grows: bool = True
     resident_visual: Numeric = 1.0
     resident_text: Numeric = 1.0

@@ -174,7 +174,7 @@ def _self(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float, vi
     both = (*ops, out, *reduce(hidden, tp, visual, 1.0))
     window = float(spec.window) if spec.kind in ("sliding", "chunked") else 0.0
     stored = 0.0 if spec.shared_kv else 1.0
-    cache = Cache(keys * stored, values * stored, visual=visual, window=window)
+    cache = Cache(keys * stored, values * stored, visual=visual, window=window, chunked=spec.kind == "chunked")
     return Mixer(both, both, cache)
 
 
