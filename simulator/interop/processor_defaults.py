@@ -309,6 +309,13 @@ def _glm4v(given: _Given) -> Preprocessing:
     return Native(patch=patch, merge=merge, min_pixels=low, max_pixels=high, volume=True, video=video)
 
 
+def _glm46v(given: _Given) -> Preprocessing:
+    scheme = _glm4v(given)
+    assert scheme.video is not None
+    rates = {"fps": 6.0, "slower": ((30.0, 2.0), (300.0, 1.0)), "max_frames": 640}
+    return scheme.model_copy(update={"video": scheme.video.model_copy(update=rates)})
+
+
 def _gemma3(given: _Given) -> Preprocessing:
     size, patch = given.tile(896, "height"), given.encoder("patch_size", 14)
     read = given.processor.get
@@ -362,7 +369,7 @@ _FAMILIES: dict[str, Callable[[_Given], Preprocessing]] = {
     "lighton_ocr": _pixtral,
     "qwen3_5": _qwen3_vl,
     "qwen3_5_moe": _qwen3_vl,
-    "glm46v": _glm4v,
+    "glm46v": _glm46v,
     "llava_onevision": _llava_onevision,
     "internvl": _internvl,
     "idefics3": _idefics3,

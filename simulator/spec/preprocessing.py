@@ -40,7 +40,8 @@ class VideoSampling(Spec):
     """How a clip becomes frames and a frame becomes tokens.
 
     A clip given as a number of frames is taken as sampled; one given as duration and frame rate is sampled here.
-    fps: frames taken per second [1/s] (0: `max_frames` spread evenly over the clip). min_frames, max_frames: bounds.
+    fps: frames taken per second [1/s] (0: `max_frames` spread evenly over the clip). slower: (seconds, frames per second)
+    of clips longer than that, the shorter limit first. min_frames, max_frames: bounds.
     rounding: of duration x fps. temporal_patch: frames that form one group: one patch grid (native), or one sequence
     that the encoder attends jointly (others); an incomplete last group is filled by repeating the last frame, or cut off
     while sampling (`cut_partial`), or filled while sampling already, so that its copies count as frames
@@ -54,6 +55,7 @@ class VideoSampling(Spec):
     """
 
     fps: float = Field(default=0.0, ge=0.0, le=240.0)
+    slower: tuple[tuple[float, float], ...] = ()
     min_frames: PositiveInt = 1
     max_frames: PositiveInt = 32
     temporal_patch: PositiveInt = 1

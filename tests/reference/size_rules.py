@@ -282,6 +282,7 @@ CLIP_RULES: dict[str, Callable[[dict[str, Any], int, int, int], int]] = {
 SAMPLERS = {
     "qwen3_vl": ("qwen3_vl", "Qwen3VLVideoProcessor"),
     "glm4v": ("glm4v", "Glm4vVideoProcessor"),
+    "glm46v": ("glm46v", "Glm46VVideoProcessor"),
     "smolvlm": ("smolvlm", "SmolVLMVideoProcessor"),
 }
 

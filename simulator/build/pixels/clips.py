@@ -6,7 +6,7 @@ from simulator.build.pixels.native import at_least, bounded, limited, longest_ed
 from simulator.build.pixels.tiles import slices
 from simulator.build.pixels.view import View, nearest, share, some, square
 from simulator.program import Grid
-from simulator.quantity import Numeric, ceil, floor, maximum, minimum
+from simulator.quantity import Numeric, ceil, floor, maximum, minimum, where
 from simulator.spec.preprocessing import (
     CandidateTiles,
     DynamicHd,
@@ -30,7 +30,10 @@ def sampled(video: VideoSampling, clip: Clip) -> Numeric:
     there = maximum(floor(clip.duration * clip.fps), 1.0)
     wanted: Numeric = float(video.max_frames)
     if video.fps:
-        exact = clip.duration * video.fps
+        rate: Numeric = video.fps
+        for longer, fewer in video.slower:
+            rate = where(clip.duration > longer, fewer, rate)
+        exact = clip.duration * rate
         wanted = nearest(exact) if video.rounding == "round" else floor(exact)
     group = float(video.temporal_patch)
     frames = maximum(minimum(minimum(maximum(wanted, float(video.min_frames)), float(video.max_frames)), there), 1.0)
