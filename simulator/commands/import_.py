@@ -21,16 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import, then write the YAML."""
-    import yaml
-
     from simulator.interop.hf_config import import_config
+    from simulator.spec.yaml import write_yaml
 
     model = import_config(_read(args.config), args.name, _read(args.processor) if args.processor else None)
     data = model.model_dump(mode="json", exclude_defaults=True)
     if args.json:
         print(json.dumps(data))
         return 0
-    body = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+    body = write_yaml(data)
     if args.out == "-":
         sys.stdout.write(body)
         return 0

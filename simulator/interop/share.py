@@ -9,17 +9,16 @@ import pprint
 import shlex
 from typing import Any
 
-import yaml
-
 from simulator.bibliography import citation
 from simulator.request import estimate
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
+from simulator.spec.yaml import write_yaml
 
 
 def as_yaml(scenario: Scenario) -> str:
     """The scenario file that `lvlm-sim estimate --scenario` reads."""
-    return yaml.safe_dump(_plain(scenario), sort_keys=False, allow_unicode=True)
+    return write_yaml(_plain(scenario))
 
 
 def _plain(scenario: Scenario) -> dict[str, Any]:

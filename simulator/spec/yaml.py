@@ -45,6 +45,10 @@ class _Loader(_Base):
         return parent.construct_mapping(node, deep=deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Safe dumper that quotes whatever text either YAML 1.1 or the loader above would take for something else."""
+
+
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("bool", _BOOL, "tTfF"),
@@ -53,7 +57,13 @@ for _tag, _pattern, _first in (
     ("null", _NULL, ["~", "n", "N", ""]),
     ("merge", re.compile(r"^<<$"), "<"),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+
+
+def write_yaml(data: dict[str, Any]) -> str:
+    """Plain data as YAML that `parse_yaml` reads back as it was."""
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
