@@ -155,45 +155,43 @@ def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
 @final
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """Activations at the widest moment of n sequences: each x n + max(once, min(growing x n, full)) [byte].
+    """Activations at the widest moment of n sequences: each x n + max(once + seen x n, min(growing x n, full)) [byte].
 
-    once: one sequence in the encoder. growing: its rows in a pass of the language model. full: a pass of as many rows as the
-    engine lets in. Engines that let all rows in have `each` alone.
+    once, seen: the encoder, where it takes one sequence at a time and where it takes all. growing: a sequence's rows in a
+    pass of the language model. full: a pass of as many rows as are let in.
     """
 
     each: Numeric
-    once: Numeric = 0.0
-    growing: Numeric = 0.0
-    full: Numeric = 0.0
+    once: Numeric
+    seen: Numeric
+    growing: Numeric
+    full: Numeric
 
     def bytes(self, sequences: Numeric) -> Numeric:
-        return self.each * sequences + maximum(self.once, minimum(self.growing * sequences, self.full))
+        """Of `sequences` at a time."""
+        encoding = self.once + self.seen * sequences
+        return self.each * sequences + maximum(encoding, minimum(self.growing * sequences, self.full))
 
 
 def _most(room: Numeric, kv: Numeric, moment: _Moment, burst: Numeric) -> Numeric:
     """Sequences that fit into `room` [byte]: what `_Moment.bytes` adds to their KV, solved for their number."""
     each = maximum(kv + moment.each, 1.0)
     passes = maximum(room / (each + moment.growing), (room - moment.full) / each)
-    return minimum(minimum(passes, (room - moment.once) / each), room / maximum(kv + burst, 1.0))
+    return minimum(minimum(passes, (room - moment.once) / (each + moment.seen)), room / maximum(kv + burst, 1.0))
 
 
 def _activations(run: Run, engine: Engine) -> _Moment:
-    """Activation bytes at the widest moment: residual stream, widest operator, score maps."""
+    """Activation bytes at the widest moment: residual stream, widest operator, score maps, one row of logits."""
     program, decoder = run.program, run.program.decoder
     plan = program.prefill
     encoder = run.totals["encode"]
     prompt = run.totals["prefill"]
     batch = maximum(program.batch, 1e-9)
-    passes = chunks(program, prompt.machine)
     fresh = maximum(program.visual - plan.cached_visual + program.text - plan.cached_text, 1.0)
-    residual = 2.0 * decoder.hidden * 2.0
     widest = prompt.widest_bytes + prompt.transient_bytes
+    row = 2.0 * decoder.hidden * 2.0 + widest * chunks(program, prompt.machine) / (batch * fresh)
+    rows = where(plan.chunk_tokens > 0.0, plan.chunk_tokens, float(engine.chunk_tokens) or float("inf"))
     seen = (encoder.widest_bytes + encoder.transient_bytes) / batch
-    embedded = program.visual * decoder.hidden * 2.0
-    logits = decoder.vocabulary * 4.0
-    if engine.chunk_tokens:  # the engine bounds the rows of a pass, so the moment does not grow with the batch beyond them
-        row = residual + widest * passes / (batch * fresh)
-        most = where(plan.chunk_tokens > 0.0, plan.chunk_tokens, float(engine.chunk_tokens))
-        return _Moment(embedded + logits, seen, row * fresh, row * most)
-    tokens = program.visual + program.text
-    return _Moment(maximum(seen, residual * tokens / passes + widest / batch + logits) + embedded)
+    once = 1.0 if engine.chunk_tokens else 0.0  # such engines encode within the rows of a pass
+    each = program.visual * decoder.hidden * 2.0 + decoder.vocabulary * 4.0
+    return _Moment(each, seen * once, seen * (1.0 - once), row * fresh, row * rows)

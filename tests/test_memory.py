@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator import Image, Scenario, Workload, estimate
+from simulator.spec.deployment import Parallelism
+from simulator.spec.scenario import TechniqueUse
 
 PICTURE = Image(width=600, height=400)
 BATCH = 3
@@ -136,6 +138,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             batch=draw(st.integers(1, 64)),
         ),
         preprocess=False,
+        techniques=draw(st.sampled_from(((), (TechniqueUse(kind="chunked_prefill", parameters={"chunk": 512}),)))),
+        parallel=draw(st.sampled_from((Parallelism(), Parallelism(dp=2), Parallelism(pp=2)))),
     )
 
 
