@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simulator.cli import main
+from simulator.spec.load_hardware import load_hardware
+from simulator.spec.yaml import write_yaml
 
 BASE = ["estimate", "--model", "qwen2.5-vl-7b", "--hardware", "h100-sxm", "--no-preprocess"]
 FIELDS = {
@@ -73,6 +75,9 @@ def test_estimate_json_has_the_fields_others_rely_on(capsys: pytest.CaptureFixtu
         ([*BASE, "--tp", "8"], "1, 2, 4, 7, 14, 28"),
         ([*BASE, "--pp", "29"], "28 layers"),
         ([*BASE, "--ep", "8"], "no experts"),
+        ([*BASE, "--explain", "encoder"], "encode"),
+        ([*BASE, "--explain="], "encode"),
+        ([*BASE, "--flops-convention="], "c1"),
         ([*BASE, "--tp", "4", "--ep", "6"], "multiple of tp 4"),
         ([*BASE, "--scenario", "missing.yaml"], "missing.yaml"),
         (["import", "missing.json"], "missing.json"),
@@ -218,3 +223,12 @@ def test_a_file_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture
     for out in (space, tmp_path / "missing" / "rows.csv", tmp_path / ("x" * 300)):
         status, _, err = run(capsys, "sweep", str(space), "--no-progress", "--out", str(out))
         assert status == 2 and len(err.splitlines()) == 1 and str(tmp_path) in err
+
+
+def test_a_name_is_not_markup(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = load_hardware("l4").model_dump(mode="json") | {"name": "[/red]x"}
+    Path("[red].yaml").write_text(write_yaml(data))
+    for verb in ("estimate", "compare"):
+        status, out, err = run(capsys, verb, "--model", "smolvlm-256m", "--hardware", "[red].yaml")
+        assert status == 0 and err == "" and "[red]" in out

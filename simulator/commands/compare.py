@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([result.to_dict() for result in results]))
         return 0
+    from rich.markup import escape
     from rich.table import Table
 
     from simulator.commands.screen import console as screen
@@ -38,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
         scenario, stages = item.scenario, item.stages
         fits = text(float(item.memory.peak_bytes), "B") + ("" if item.memory.fits else " [red]too much[/]")
         table.add_row(
-            *(part if isinstance(part, str) else part.name for part in (scenario.model, scenario.hardware)),
-            scenario.engine,
+            *(escape(part if isinstance(part, str) else part.name) for part in (scenario.model, scenario.hardware)),
+            escape(scenario.engine),
             *(text(float(stages[name].seconds), "s") for name in ("preprocess", "encode", "prefill")),
             f"[bold]{text(item.ttft_s, 's')}[/]",
             f"{text(item.ttft_s_lower, 's')} – {text(item.ttft_s_upper, 's')}",

@@ -29,20 +29,21 @@ def run(args: argparse.Namespace) -> int:
     """Estimate and print."""
     scenario = read_scenario(args)
     result = estimate(scenario)
-    convention = _convention(scenario, args.flops_convention) if args.flops_convention else None
+    convention = _convention(scenario, args.flops_convention) if args.flops_convention is not None else None
+    operators = explain(scenario, args.explain) if args.explain is not None else None
     if args.json:
         data = result.to_dict()
         if convention is not None:
             data["convention_flops"] = convention
-        if args.explain:
-            data["explain"] = explain(scenario, args.explain)
+        if operators is not None:
+            data["explain"] = operators
         print(json.dumps(data))
         return 0
     _print(result)
     if convention is not None:
         print("convention FLOPs: " + ", ".join(f"{name} {text(value, 'FLOP')}" for name, value in convention.items()))
-    if args.explain:
-        _print_operators(args.explain, explain(scenario, args.explain))
+    if operators is not None:
+        _print_operators(args.explain, operators)
     return 0
 
 
@@ -82,6 +83,7 @@ def explain(scenario: Scenario, stage: str) -> list[dict[str, Any]]:
 
 
 def _print(result: Estimate) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from simulator.commands.screen import console as screen
@@ -90,7 +92,7 @@ def _print(result: Estimate) -> None:
     scenario = result.scenario
     mix = " + ".join(use.kind for use in scenario.techniques) or "no techniques"
     console.print(
-        f"[bold]{_name(scenario.model)}[/] on [bold]{_name(scenario.hardware)}[/], {scenario.engine}, {scenario.format}, {mix}: "
+        f"[bold]{escape(_name(scenario.model))}[/] on [bold]{escape(_name(scenario.hardware))}[/], {escape(scenario.engine)}, {scenario.format}, {mix}: "
         f"{result.visual_tokens:.0f} visual + {scenario.workload.text_tokens} text tokens in, "
         f"{scenario.workload.output_tokens} out, batch {scenario.workload.batch}"
     )
@@ -129,11 +131,11 @@ def _print(result: Estimate) -> None:
     if result.fidelity is not None:
         console.print(f"fidelity {_fidelity(result.fidelity)}")
     source = result.calibration
-    console.print(f"[dim]times are {source['source']}, engine {source['engine']}[/]")
+    console.print(f"[dim]times are {source['source']}, engine {escape(str(source['engine']))}[/]")
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/] {warning}")
+        console.print(f"[yellow]warning:[/] {escape(warning)}")
     if result.assumptions:
-        console.print("[dim]assumes: " + "; ".join(result.assumptions) + "[/]", highlight=False)
+        console.print("[dim]assumes: " + escape("; ".join(result.assumptions)) + "[/]", highlight=False)
 
 
 def _fidelity(item: Any) -> str:

@@ -82,6 +82,8 @@ def _print_text(args: argparse.Namespace, results: Sequence[Result], scores: Seq
 
 def _print_reasons(console: Console, results: Sequence[Result], every: bool) -> None:
     """Why rows are comparable or not, the same reason once."""
+    from rich.markup import escape
+
     reasons: dict[str, list[str]] = {}
     for item in results:
         if item.verdict == "impossible":
@@ -90,10 +92,11 @@ def _print_reasons(console: Console, results: Sequence[Result], every: bool) -> 
             reasons.setdefault(item.why, []).append(item.row.id)
     for why, rows in reasons.items():
         shown = rows if len(rows) <= 6 else [*rows[:5], f"and {len(rows) - 5} more"]
-        console.print(f"[dim]{', '.join(shown)}:[/] {why}", highlight=False)
+        console.print(f"[dim]{escape(', '.join(shown))}:[/] {why}", highlight=False)
 
 
 def _print_screen(args: argparse.Namespace, results: Sequence[Result], scores: Sequence[Score], findings: Sequence[Finding]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from simulator.commands.screen import console as screen
@@ -107,7 +110,7 @@ def _print_screen(args: argparse.Namespace, results: Sequence[Result], scores: S
         for item in results:
             *front, verdict = cells(item)
             colour = colours.get(item.verdict, "dim")
-            shown.add_row(*front, f"[{colour}]{verdict}[/]")
+            shown.add_row(*map(escape, front), f"[{colour}]{verdict}[/]")
         console.print(shown)
         _print_reasons(console, results, args.why)
         for entry in dict.fromkeys(item.row.entry for item in results):
@@ -125,4 +128,4 @@ def _print_screen(args: argparse.Namespace, results: Sequence[Result], scores: S
         whole = sum(item.verdict == "reproduced" for item in counted)
         console.print(f"{whole} of {len(counted)} counted figures (FLOPs, cache bytes) reproduced within 1 % or their last digit")
     for level, row, remark in (finding_cells(item) for item in findings):
-        console.print(f"[{'red' if level == 'error' else 'yellow' if level == 'warning' else 'dim'}]{level}[/] {row}: {remark}")
+        console.print(f"[{'red' if level == 'error' else 'yellow' if level == 'warning' else 'dim'}]{level}[/] {escape(row)}: {escape(remark)}")
