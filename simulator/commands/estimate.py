@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if convention is not None:
         print("convention FLOPs: " + ", ".join(f"{name} {text(value, 'FLOP')}" for name, value in convention.items()))
     if operators is not None:
-        _print_operators(args.explain, operators)
+        _print_operators(str(args.explain), operators)
     return 0
 
 
