@@ -12,7 +12,7 @@ from simulator.explorer.sidebar import Choice
 from simulator.figures import kept_accuracy
 from simulator.literature.catalogue import coverage, load_entries, search
 from simulator.literature.citation import citation
-from simulator.literature.entry import TAXONOMY, Entry
+from simulator.literature.entry import OPERATORS, TAXONOMY, Entry
 from simulator.literature.evidence import AXES, TASKS, load_evidence
 
 ANY = "any"
@@ -80,7 +80,7 @@ def _one(entry: Entry) -> None:
         st.markdown(f"**{entry.method}** · {entry.title}")
         st.markdown(entry.summary)
         where = "; ".join(f"{place.stage} / {place.category}" + (f" / {place.subcategory}" if place.subcategory else "") for place in entry.placements)
-        st.caption(f"{entry.authors + ' · ' if entry.authors else ''}{entry.venue} {entry.year} · {where} · acts on {', '.join(entry.operators).lower() or 'nothing modelled'}")
+        st.caption(f"{entry.authors + ' · ' if entry.authors else ''}{entry.venue} {entry.year} · {where} · acts on {', '.join(OPERATORS[name] for name in entry.operators) or 'nothing modelled'}")
         with st.container(horizontal=True):
             for preset in entry.presets:
                 st.button(f"What if: {preset}", key=f"try-{entry.id}-{preset}", type="primary", on_click=_try, args=(preset,))

@@ -10,14 +10,27 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Stage = Literal["Encoding", "Prefilling", "Decoding", "System", "Frontier", "Cross-cutting"]
 Modality = Literal["image", "video", "streaming_video", "general", "text"]
 
-OPERATORS = frozenset(
-    {
-        "ENC_ARCH", "ADAPTER", "FRAME_SELECT", "RES_ADAPT", "ENC_TOKEN_REDUCE", "PRE_LLM_REDUCE", "IN_LLM_SCHEDULE",
-        "VISION_BYPASS", "ATTN_SPARSITY", "KV_EVICT", "KV_RETRIEVE", "KV_QUANT", "HYBRID_HEAD", "SPEC_DECODE",
-        "OUTPUT_LEN", "STREAM_STATE", "WEIGHT_COMPRESS", "PLACEMENT",
-    }
-)  # fmt: skip
-"""What a method acts on: the canonical cost operators."""
+OPERATORS = {
+    "ENC_ARCH": "encoder architecture",
+    "ADAPTER": "projector",
+    "FRAME_SELECT": "frames",
+    "RES_ADAPT": "resolution",
+    "ENC_TOKEN_REDUCE": "tokens in or after the encoder",
+    "PRE_LLM_REDUCE": "tokens before the decoder",
+    "IN_LLM_SCHEDULE": "tokens inside the decoder",
+    "VISION_BYPASS": "work on visual tokens",
+    "ATTN_SPARSITY": "attention pairs",
+    "KV_EVICT": "cached tokens",
+    "KV_RETRIEVE": "cached tokens read",
+    "KV_QUANT": "bits of the cache",
+    "HYBRID_HEAD": "heads, each its own way",
+    "SPEC_DECODE": "decoding steps",
+    "OUTPUT_LEN": "output length",
+    "STREAM_STATE": "state of a stream",
+    "WEIGHT_COMPRESS": "weights",
+    "PLACEMENT": "placement on devices",
+}
+"""What a method acts on: the canonical cost operators, and in words."""
 
 TAXONOMY: dict[Stage, dict[str, frozenset[str]]] = {
     "Encoding": {
@@ -130,7 +143,7 @@ class Entry(BaseModel):
     @field_validator("operators")
     @classmethod
     def _operators(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = sorted(set(value) - OPERATORS)
+        unknown = sorted(set(value) - OPERATORS.keys())
         if unknown:
             raise ValueError(f"operators: {', '.join(unknown)} unknown; accepted: {', '.join(sorted(OPERATORS))}")
         return value
