@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from simulator.interop.share import as_yaml
@@ -12,7 +12,7 @@ from simulator.presets import presets
 from simulator.spec.deployment import Parallelism
 from simulator.spec.scenario import HardwareScale, Scenario, TechniqueUse
 from simulator.spec.workload import Image, Video, Workload
-from simulator.spec.yaml import parse_yaml
+from simulator.spec.yaml import parse_yaml, write_yaml
 from simulator.technique import parameters, registry
 
 
@@ -59,3 +59,12 @@ def test_a_scenario_survives_json(scenario: Scenario) -> None:
 def test_a_scenario_survives_its_yaml_file(scenario: Scenario) -> None:
     again = Scenario.model_validate(parse_yaml(as_yaml(scenario), "scenario"))
     assert again.canonical() == scenario.canonical()
+
+
+@settings(deadline=None)
+@given(st.text(max_size=25))
+@example("\x85")
+@example("\u2028a\n b")
+@example("1e3")
+def test_any_text_survives_yaml(text: str) -> None:
+    assert parse_yaml(write_yaml({"a": text, "b": [text]}), "t") == {"a": text, "b": [text]}

@@ -61,6 +61,14 @@ for _tag, _pattern, _first in (
         _side.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
 
 
+def _text(dumper: Any, text: str) -> Any:
+    """Text with line breaks or control characters is escaped in double quotes: plain and single-quoted text folds them."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
 def write_yaml(data: dict[str, Any]) -> str:
     """Plain data as YAML that `parse_yaml` reads back as it was."""
     return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110))
