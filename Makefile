@@ -28,7 +28,7 @@ browser: $(VENV)/.test
 	$(BIN)/python -m pytest tests/browser -m browser -o addopts="-q -p no:cacheprovider"
 
 full: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'full or not full and not browser' -o addopts="-q"
+	HYPOTHESIS_PROFILE=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'full or not full and not browser' -o addopts="-q"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check simulator calibrate tests app.py
