@@ -73,6 +73,8 @@ def solve(scenario: Scenario, path: str, metric: str, target: float, low: float 
     not depend on the knob.
     """
     columns.checked([metric])
+    if not np.isfinite(target):
+        raise SpecError(f"target: {target!r} is not accepted; a finite number is")
     line = knob(scenario, path, low, high)
     samples = line.samples()
     levels: Any = line.metric(metric, samples)
@@ -173,7 +175,8 @@ def break_even(
 ) -> Solution:  # fmt: skip
     """The values of a knob at which a technique is as good as another, or as nothing: the roots of the ratio of their metrics.
 
-    `Solution.metric` reads `latency_s: fastv / none`, its target is 1; `Root.rising` means that the technique is worse beyond.
+    `Solution.metric` reads `latency_s: fastv / none`, its target is 1; `Root.rising` means that the ratio grows beyond (worse,
+    or better for a metric of which more is better). The value of a root is on the side where the technique is not worse.
     """
     columns.checked([metric])
     mixes = [_use(technique), *([] if against is None else [_use(against)])]
@@ -189,18 +192,20 @@ def break_even(
     name = f"{metric}: {label((mixes[0],))} / {label((mixes[1],)) if against is not None else 'without'}"
     if span[1] - span[0] <= FLAT:
         return Solution(path, name, 1.0, "flat", (), lines[0].low, lines[0].high, span, f"{name} is {span[0]:.6g} for every {path}")
+    larger = metric in LARGER_IS_BETTER
     roots: list[Root] = []
     for pair in crossings(lambda values: ratio(values) - 1.0, samples, lines[0].whole):
         ends = ratio(np.array(pair))
-        side = 0 if ends[0] <= 1.0 else 1
+        side = 0 if (ends[0] >= 1.0 if larger else ends[0] <= 1.0) else 1
         step = np.array([max(pair[0] * (1 - 1e-6), lines[0].low), min(pair[1] * (1 + 1e-6), lines[0].high)])
         around = ratio(step)
         roots.append(Root(pair[side], float(ends[side]), bool(around[1] > around[0]), bool(abs(ends[side] - 1.0) <= JUMP)))
     if not roots:
-        better = "better" if span[1] < 1 else "worse" if span[0] > 1 else "no better"
+        below, above = ("worse", "better") if larger else ("better", "worse")
+        better = below if span[1] < 1 else above if span[0] > 1 else "no better"
         text = f"{name} is {span[0]:.4g}..{span[1]:.4g}: {better} for every {path} in {lines[0].low:g}..{lines[0].high:g}"
         return Solution(path, name, 1.0, "none", (), lines[0].low, lines[0].high, span, text)
-    places = ", ".join(f"{root.value:.6g} ({'worse' if root.rising else 'better'} beyond)" for root in roots)
+    places = ", ".join(f"{root.value:.6g} ({'better' if root.rising == larger else 'worse'} beyond)" for root in roots)
     status: Literal["one", "several"] = "one" if len(roots) == 1 else "several"
     return Solution(path, name, 1.0, status, tuple(roots), lines[0].low, lines[0].high, span, f"break-even at {path} = {places}")
 

@@ -94,6 +94,20 @@ def test_largest_is_the_last_that_holds(path: str) -> None:
         assert found.value == pytest.approx(estimate(BASE).memory.max_batch, abs=1)
 
 
+def test_a_technique_is_better_by_either_of_two_metrics_that_say_the_same() -> None:
+    for low, high in ((1.0, 8.0), (1.0, 64.0)):
+        slower = break_even(BASE, "workload.batch", "kv_quant:bits=4", metric="latency_s", low=low, high=high)
+        faster = break_even(BASE, "workload.batch", "kv_quant:bits=4", metric="output_tokens_per_s", low=low, high=high)
+        assert slower.status == faster.status
+        assert [word for word in ("better", "worse") if word in slower.text] == [word for word in ("better", "worse") if word in faster.text]
+        assert [root.value for root in slower.roots] == pytest.approx([root.value for root in faster.roots])
+
+
+def test_a_target_that_is_no_number_is_refused() -> None:
+    with pytest.raises(SpecError, match="target: nan"):
+        solve(BASE, "scale.bandwidth", "tpot_s", float("nan"))
+
+
 def test_break_even_is_where_both_cost_the_same() -> None:
     found = break_even(BASE, "scale.flops", "fastv", metric="ttft_s")
     for root in found.roots:
