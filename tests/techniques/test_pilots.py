@@ -132,10 +132,10 @@ def test_an_eager_framework_explains_the_direction() -> None:
     assert decoding("hf-flash-gqa", 1.0).tpot_s < 0.6 * MEASURED_D1[1.0]
 
 
-@pytest.mark.parametrize("budget", MEASURED_D1)
+@pytest.mark.parametrize(
+    "budget", [1.0, pytest.param(0.2, marks=pytest.mark.xfail(reason="22 % low at 20 % of the cache", strict=True)), 0.1]
+)
 def test_milliseconds_per_token_within_15_percent(budget: float) -> None:
     """Under FlashAttention in transformers, as the pilot states, which copies KV heads out for Qwen2.5-VL up to version 4.52."""
     available("7b")
-    error = decoding("hf-flash", budget).tpot_s / MEASURED_D1[budget] - 1.0
-    if abs(error) > 0.15:
-        pytest.xfail(f"at {budget:.0%} of the cache hf-flash is {error:+.0%} off")
+    assert decoding("hf-flash", budget).tpot_s == pytest.approx(MEASURED_D1[budget], rel=0.15)
