@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,13 @@ ALIASES = {
     "pp": ("pp", "pp_size"),
     "image": ("image",),
     "format": ("format", "gemm_quant_mode"),
+    "kv_format": ("kv_format", "kvcache_quant_mode"),
 }
 SECONDS = {"ttft": ("ttft_s", "ttft_ms", "silicon_ttft_ms"), "tpot": ("tpot_s", "tpot_ms", "silicon_tpot_ms")}
 NAMES = ("prefill_factor", "decode_factor", "step_seconds", "queue_share")
 PRIOR = {"prefill_factor": 0.2, "decode_factor": 0.15, "step_seconds": 0.8, "queue_share": 1.2}
+EIGHT_BIT = ("kv_quant:bits=8,group=0,residual=0",)
+KV_FORMATS: dict[str, tuple[str, ...]] = {"bf16": (), "bfloat16": (), "fp16": (), "float16": (), "fp8": EIGHT_BIT, "int8": EIGHT_BIT}
 NOISE = {"ttft": 0.60, "tpot": 0.06}
 
 
@@ -102,8 +105,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_rows(path: Path, engine: str | None = None, tp: int | None = None) -> list[Row]:
-    """Rows of a CSV file as scenarios; a bad cell is named with its line."""
+def read_rows(path: Path, engine: str | None = None, tp: int | None = None, kept: Mapping[str, str] | None = None) -> list[Row]:
+    """Rows of a CSV file as scenarios; a bad cell is named with its line. kept: by engine, the width of keys and values where the
+    file does not say it."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -111,7 +115,7 @@ def read_rows(path: Path, engine: str | None = None, tp: int | None = None) -> l
     rows: list[Row] = []
     made: dict[str, Parts] = {}
     for line, cells in enumerate(csv.DictReader(text.splitlines()), start=2):
-        row = _row(line, cells, made, engine, tp)
+        row = _row(line, cells, made, engine, tp, kept or {})
         if row is not None:
             rows.append(row)
     if not rows:
@@ -119,7 +123,9 @@ def read_rows(path: Path, engine: str | None = None, tp: int | None = None) -> l
     return rows
 
 
-def _row(line: int, cells: dict[str, str], made: dict[str, Parts], engine: str | None, tp: int | None) -> Row | None:
+def _row(
+    line: int, cells: dict[str, str], made: dict[str, Parts], engine: str | None, tp: int | None, kept: Mapping[str, str]
+) -> Row | None:
     def cell(name: str, default: str | None = None) -> str:
         for alias in ALIASES[name]:
             value = cells.get(alias)
@@ -143,7 +149,9 @@ def _row(line: int, cells: dict[str, str], made: dict[str, Parts], engine: str |
     degree = int(_number(line, "tp", cell("tp", "1")))
     if (engine is not None and name != engine) or (tp is not None and degree != tp):
         return None
-    quantised = cell("format", "bf16")
+    quantised, cache = cell("format", "bf16"), cell("kv_format", kept.get(name, "bf16"))
+    if cache not in KV_FORMATS:
+        raise SpecError(f"line {line}: kv_format: {cache!r} is not accepted; one of {', '.join(KV_FORMATS)}")
     image = cell("image", "-")
     data: dict[str, Any] = {
         "model": _known(cell("model"), "model"),
@@ -151,6 +159,7 @@ def _row(line: int, cells: dict[str, str], made: dict[str, Parts], engine: str |
         "engine": name,
         "format": "fp8" if quantised.startswith("fp8") else quantised,
         "preprocess": image != "-",
+        "techniques": KV_FORMATS[cache],
         "parallel": {"tp": degree, "pp": int(_number(line, "pp", cell("pp", "1")))},
         "workload": {
             "text_tokens": int(_number(line, "text_tokens", cell("text"))),
@@ -208,8 +217,12 @@ def spread_rows(rows: Sequence[Row], count: int) -> list[int]:
 def predict(row: Row, values: dict[str, float]) -> tuple[float, float]:
     """(TTFT, TPOT) of a row under the fitted values [s]."""
     made = row.made
-    step = (float(made.step) - made.overhead) * values["decode_factor"] + values["step_seconds"]
-    changed = replace(made, first=float(made.first) * values["prefill_factor"], step=step)
+    own = made.overhead + float(made.hosted)
+    each = values.get("sequence_seconds")
+    hosted = float(made.hosted) if each is None else each * float(made.admitted)
+    step = (float(made.step) - own) * values["decode_factor"] + values["step_seconds"] + hosted
+    slower = values["prefill_factor"]
+    changed = replace(made, first=float(made.first) * slower, each=float(made.each) * slower, step=step)
     result = closed_loop(changed, values["queue_share"])
     return float(result.ttft_s), float(result.tpot_s)
 

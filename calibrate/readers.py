@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ COPIES = 6.0  # weight copies a GEMM benchmark cycles through; block-scaled fp8:
 KV_FORMATS = {"bfloat16": ("bf16", 16), "fp8": ("fp8", 8)}
 MOE_FORMATS = {"bfloat16": ("bf16", 16), "fp8": ("fp8", 8), "fp8_block": ("fp8_block", 8), "nvfp4": ("fp4", 4)}
 FEWEST = 30
+WIDEST_ROW = 16384  # elements of a row in one block of threads; hidden states are no wider
 
 
 def read_all(folder: Path) -> list[Samples]:
@@ -62,6 +64,7 @@ def read_aiconfigurator(folder: Path) -> Iterator[Samples]:
                 "custom_allreduce": _aic_custom,
                 "nccl": _aic_nccl,
                 "scale_matrix": _aic_quantise,
+                "computescale": partial(_aic_quantise_row, base / short / f"scale_matrix__{rest}.parquet"),
             }.get(op)
             if reader is not None:
                 yield from reader(frame, device, framework, version, origin)
@@ -205,6 +208,21 @@ def _aic_quantise(frame: pd.DataFrame, device: str, framework: str, version: str
     rows = rows.assign(bytes=3.0 * rows["m"] * rows["k"], group=rows["k"].astype(str))
     rows = rows.groupby("bytes", as_index=False).agg({"latency": "median", "group": "first"})
     yield Samples(device, "quantise", "stream", "bf16", framework, version, "", checked(rows, "stream", "ms", origin), origin)
+
+
+def _aic_quantise_row(
+    plain: Path, frame: pd.DataFrame, device: str, framework: str, version: str, origin: str
+) -> Iterator[Samples]:
+    """One scale per row: the table holds what that takes beyond one scale for all, nothing where the two could not be told apart."""
+    if not plain.is_file():
+        return
+    both = frame[frame["m"] > 0].merge(_parquet(plain), on=["m", "k"], suffixes=("", "_plain"))
+    wide, equal = both["k"] > WIDEST_ROW, both["latency"] <= 0.0
+    rows = both[~wide & ~equal]
+    rows = rows.assign(bytes=3.0 * rows["m"] * rows["k"], group=rows["k"].astype(str), latency=rows["latency"] + rows["latency_plain"])
+    rows = rows.groupby("bytes", as_index=False).agg({"latency": "median", "group": "first"})
+    dropped = {"wider than a hidden state": int(wide.sum()), "no difference to one scale": int((equal & ~wide).sum())}
+    yield Samples(device, "quantise_row", "stream", "bf16", framework, version, "", checked(rows, "stream", "ms", origin), origin, dropped=dropped)
 
 
 VIDUR_STREAMS = {  # kernel -> op; the embedding look-up is left out: its shards read what nobody recorded

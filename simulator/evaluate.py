@@ -61,6 +61,8 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
         totals["project"].host(share, 0.0, 0.0)
     totals["prefill"].host(passes, engine.stage.seconds, engine.stage.spread, passes * _depth(engine, decoder.layers))
     totals["decode"].host(steps, engine.step.seconds, engine.step.spread, steps * _depth(engine, decoder.layers, "decode"))
+    each = engine.sequence
+    totals["decode"].extra(steps * program.batch * each.seconds, "overhead", each.spread, f"engine {engine.name}")
     if drafted is not None:
         totals["decode"].merge(drafted)
     towers: Numeric = 1.0

@@ -2,7 +2,8 @@
 
 With b requests in flight each cycle of one request's life serves b prefills and the decode steps of all. A new request waits for
 a share q of the other prefills before its own (the engine's queue policy); the rest of them stall running decodes:
-TTFT = T_first (1 + q (b - 1)), TPOT = step(b) + (1 - q)(b - 1) T_first / (output - 1). Where memory admits fewer than b
+TTFT = T_first + q (b - 1) T_each, TPOT = step(b) + (1 - q)(b - 1) T_each / (output - 1). T_each is a prompt's share of a pass
+that holds as many as the engine packs into one, for requests let in together end together. Where memory admits fewer than b
 requests, the others wait for a place.
 """
 
@@ -14,7 +15,7 @@ from typing import final
 from simulator.assemble import Case
 from simulator.measure import measure
 from simulator.metrics import Metrics
-from simulator.quantity import Numeric, maximum, minimum
+from simulator.quantity import Numeric, ceil, maximum, minimum
 
 
 @final
@@ -31,12 +32,15 @@ class ClosedLoop:
 @final
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a load is made of: first [s] until the first token of a lone request, of which `fixed` occupies no device; step [s]."""
+    """What a load is made of: first [s] until the first token of a lone request, of which `fixed` occupies no device; each [s]: the
+    device's time per prompt in full passes; step [s], of which `overhead` is the engine's own and `hosted` that for its sequences."""
 
     first: Numeric
     fixed: Numeric
+    each: Numeric
     step: Numeric
     overhead: float
+    hosted: Numeric
     output: Numeric
     concurrency: Numeric
     admitted: Numeric
@@ -47,17 +51,23 @@ def parts(case: Case) -> Parts:
     alone: Metrics = measure(replace(case, batch=1.0))
     admitted = maximum(minimum(case.batch, alone.memory.max_batch), 1.0)
     together = measure(replace(case, batch=admitted))
-    device = alone.stages["encode"].seconds + alone.stages["project"].seconds + alone.stages["prefill"].seconds
-    return Parts(device, alone.stages["preprocess"].seconds + alone.overhead_s, together.tpot_s, case.engine.step.seconds,
-                 case.output, case.batch, admitted)  # fmt: skip
+    fixed = alone.stages["preprocess"].seconds + alone.overhead_s
+    engine = case.engine
+    return Parts(_device(alone), fixed, _device(together) / admitted, together.tpot_s, engine.step.seconds,
+                 engine.sequence.seconds * ceil(admitted / case.parallel.dp), case.output, case.batch, admitted)  # fmt: skip
+
+
+def _device(metrics: Metrics) -> Numeric:
+    """Seconds of the device until the first token."""
+    return metrics.stages["encode"].seconds + metrics.stages["project"].seconds + metrics.stages["prefill"].seconds
 
 
 def closed_loop(made: Parts, queue_share: Numeric) -> ClosedLoop:
     """The load's latencies."""
     steps = maximum(made.output - 1.0, 1.0)
     others = made.admitted - 1.0
-    tpot = made.step + (1.0 - queue_share) * others * made.first / steps
-    ttft = made.fixed + made.first * (1.0 + queue_share * others)
+    tpot = made.step + (1.0 - queue_share) * others * made.each / steps
+    ttft = made.fixed + made.first + made.each * queue_share * others
     life = ttft + tpot * steps
     waiting = life * (made.concurrency / made.admitted - 1.0)
     return ClosedLoop(ttft + waiting, tpot, made.admitted * made.output / life, made.admitted)

@@ -157,7 +157,7 @@ def _notes(case: Case, program: Program, metrics: Metrics) -> tuple[tuple[str, .
     if case.device.assumed():
         notes.append(f"{case.device.name}: assumed figures {', '.join(case.device.assumed())}")
     engine = case.engine
-    for label, item in (("launch", engine.launch), ("step", engine.step), ("stage", engine.stage), ("request", engine.request)):
+    for label, item in (("launch", engine.launch), ("step", engine.step), ("sequence", engine.sequence), ("stage", engine.stage), ("request", engine.request)):
         if item.source.kind == "assumed":
             notes.append(f"{engine.name} {label} overhead {item.seconds * 1e3:.3g} ms is assumed: {item.source.reference}")
     if case.preprocess:

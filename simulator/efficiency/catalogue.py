@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit, fits_of, fitted_devices
-from simulator.efficiency.select import choose, frameworks_of
+from simulator.efficiency.select import FUSED, STAND_INS, choose, frameworks_of
 from simulator.efficiency.transfer import FAR, OTHER_SILICON, nearness, silicon, transferred
 from simulator.quantity import Numeric
 from simulator.spec.hardware import Chip
@@ -22,6 +22,7 @@ FAMILY = {"fp16": "bf16", "nvfp4": "fp4", "vector": "bf16"}
 LIKE = {"int8": "fp8", "fp4": "fp8", "fp8_block": "fp8", "tf32": "bf16", "fp32": "bf16", "int4": "bf16", "fp8": "bf16"}
 THIN = 100  # rows below which a fit is lent within its architecture only
 UNLIKE = 0.15  # log half-width added when a format borrows the fit of another
+ANOTHER = 0.45  # the same when a kernel borrows that of another: as from another architecture
 VECTOR = tuple(op for op, (form, _) in FORMS.items() if form in ("stream", "strided", "collective"))
 
 Choice = Mapping[tuple[str, str], tuple[Fit, ...]]
@@ -68,7 +69,7 @@ def _choices(
     beside: Path | None,
     alone: bool,
 ) -> Choice:
-    where = _Where(device, architecture, dict(figures), dict(runs_as), frameworks_of(engine), version, folder, beside, alone)
+    where = _Where(device, architecture, dict(figures), dict(runs_as), engine, version, folder, beside, alone)
     return _Settled(where)
 
 
@@ -81,7 +82,7 @@ class _Where:
     architecture: str
     figures: dict[str, float]
     runs_as: dict[str, str]
-    frameworks: tuple[str, ...]
+    engine: str
     version: str | None
     folder: Path | None
     beside: Path | None
@@ -108,7 +109,7 @@ class _Settled(dict[tuple[str, str], tuple[Fit, ...]]):
 
 def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
     device, architecture, figures = where.device, where.architecture, where.figures
-    frameworks, version = where.frameworks, where.version
+    frameworks, version = frameworks_of(where.engine, op), where.version
     for place in () if where.alone else dict.fromkeys((where.beside, where.folder)):
         held = choose(fits_of(device, op, format, place), op, format, frameworks, version)
         if held:
@@ -121,6 +122,10 @@ def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
             far = near <= FAR or (near < 1.0 and fit.rows < THIN and fit.form != "collective")
             if not far and (fit.form != "collective" or fit.figures["linked"] == figures["linked"]):
                 lenders.setdefault(fit.variant, []).append(fit)
+    if op in STAND_INS and where.engine in FUSED and not _related(lenders, architecture):
+        held = tuple(_borrowed(fit, op, ANOTHER) for fit in _settle(STAND_INS[op], format, where) if fit.source != "default")
+        if held:
+            return held
     if lenders:
         return tuple(
             transferred(_alike(lenders[key], architecture, frameworks, figures), device, architecture, figures)
@@ -128,7 +133,7 @@ def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
         )
     if format in LIKE:
         base = _settle(op, LIKE[format], where)
-        return tuple(_borrowed(fit, format) for fit in base)
+        return tuple(_borrowed(fit, format, UNLIKE) for fit in base)
     return (default_fit(op, format),)
 
 
@@ -153,8 +158,13 @@ def _alike(lenders: list[Fit], architecture: str, frameworks: tuple[str, ...], f
     return ours[0] or ours[1] or own
 
 
-def _borrowed(fit: Fit, format: str) -> Fit:
-    """A fit of another format of the same kernels: wider, and no longer called a measurement of this one."""
+def _related(lenders: Mapping[str, list[Fit]], architecture: str) -> bool:
+    """Whether one of them was measured on the same architecture."""
+    return any(nearness(architecture, fit.architecture) == 1.0 for fits in lenders.values() for fit in fits)
+
+
+def _borrowed(fit: Fit, what: str, extra: float) -> Fit:
+    """A fit of another format of the same kernels, or of a kernel built alike: wider, and no longer called a measurement of this one."""
     source = fit.source if fit.source == "default" else "transferred"
-    error = (fit.error**2 + (UNLIKE / 1.6) ** 2) ** 0.5
-    return replace(fit, id=f"{fit.id}~{format}", source=source, bands=fit.bands.widened(UNLIKE), error=error, median=error)
+    error = (fit.error**2 + (extra / 1.6) ** 2) ** 0.5
+    return replace(fit, id=f"{fit.id}~{what}", source=source, bands=fit.bands.widened(extra), error=error, median=error)

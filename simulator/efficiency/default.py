@@ -28,6 +28,7 @@ FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "gather": ("stream", (3e-6, 0.5, 1.2, 0.5, 0.5)),
     "topk": ("stream", (8e-6, 0.1, 1.2, 0.5, 0.5)),
     "quantise": ("stream", (2.5e-6, 0.5, 1.2, 0.5, 0.5)),
+    "quantise_row": ("stream", (3e-6, 0.5, 1.2, 0.5, 0.5)),
     "embedding": ("stream", (3e-6, 0.5, 1.2, 0.5, 0.5)),
     "sample": ("stream", (10e-6, 0.3, 1.2, 0.5, 0.5)),
     # torch.cat and copy_ of bfloat16 take as long as of float32: 242 and 259 G element/s (github pytorch/pytorch pull 150233, before its

@@ -21,15 +21,23 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "torch-cpu": ("torch", "torch-sdpa"),
     "torch-cpu-eager": ("torch", "torch-eager", "torch-sdpa"),
 }
+# Sums of a decode step's size go through peer memory, not through NCCL: SGLang took vLLM's kernel over, TensorRT-LLM has one-shot and
+# two-shot kernels of the same kind. Of these only vLLM's is measured here (with NCCL beyond its buffer, as the engines do).
+PEER_MEMORY = ("sglang", "trtllm")
+# Engines whose element-wise kernels are fused, vectorised and replayed in graphs. The quantising kernels of such an engine are measured on
+# current chips where its norms are not: one scale for all is a plain pass, a scale for each row is a reduction and a pass, as a norm is.
+FUSED = ("vllm", "sglang", "trtllm")
+STAND_INS = {"norm": "quantise_row", "activation": "quantise", "rope": "quantise", "add": "quantise"}
 ROOFLINES = ("ideal", "survey")
 BORROWED = 0.08  # log half-width added when a fit is another framework's; run-to-run and framework noise of bf16 is 3-5 %
 
 
-def frameworks_of(engine: str) -> tuple[str, ...]:
-    """Frameworks of an engine, best first."""
+def frameworks_of(engine: str, op: str = "") -> tuple[str, ...]:
+    """Frameworks of an engine (for an op), best first."""
     if engine not in ENGINES:
         raise ValueError(f"engine: {engine!r} has no kernels; known: {', '.join((*ENGINES, *ROOFLINES))}")
-    return ENGINES[engine]
+    known = ENGINES[engine]
+    return tuple(dict.fromkeys((engine, "vllm", *known))) if op == "all_reduce" and engine in PEER_MEMORY else known
 
 
 def newest(version: str) -> tuple[int, ...]:

@@ -23,6 +23,9 @@ class Overhead(Spec):
     source: Source
 
 
+NOTHING = Overhead(seconds=0.0, spread=0.0, source=Source(kind="spec", reference="not counted apart from the step"))
+
+
 class Engine(Spec):
     """How a serving stack runs a program.
 
@@ -38,7 +41,7 @@ class Engine(Spec):
     kernels: kernels started per operator, where a framework does not fuse: by phase and kind, by name, or by kind (absent: one);
     `pass`: outside the layers (rotary tables, mask, positions; absent: none).
     passes: how many times element-wise operators touch memory compared with one fused pass.
-    step: scheduler and sampling time per decode step. stage: fixed time per prefill or encode pass.
+    step: scheduler and sampling time per decode step; sequence: the same for each sequence in it. stage: fixed time per prefill or encode pass.
     request: hand-over and response time per request. memory_share: share of device memory the engine may use;
     reserve_bytes: context, workspace and graphs. chunk_tokens: rows one prefill pass holds at most (0: all).
     spread: 80 % half-width in log of what a whole stage takes over the sum of its kernels, common to all stages.
@@ -67,6 +70,7 @@ class Engine(Spec):
     kernels: dict[str, float] = {}
     passes: float = Field(default=1.0, ge=1.0)
     step: Overhead
+    sequence: Overhead = NOTHING
     stage: Overhead
     request: Overhead
     memory_share: float = Field(gt=0, le=1)

@@ -1,0 +1,45 @@
+"""Which fit times which kernel: sums through peer memory, kernels that stand in for others, what stays as it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulator.efficiency import kernels_for
+from simulator.efficiency.select import FUSED, PEER_MEMORY
+from simulator.spec.load_hardware import load_hardware
+
+
+@pytest.mark.parametrize("engine", ["vllm", *PEER_MEMORY])
+def test_sums_of_an_engine_with_kernels_of_its_own_are_not_those_of_nccl(engine: str) -> None:
+    chip = load_hardware("h100-sxm").chip
+    small = kernels_for(chip, engine).all_reduce(chip, 16.0 * 5120.0 * 2.0, 8.0)
+    nccl = kernels_for(chip, "hf-sdpa").all_reduce(chip, 16.0 * 5120.0 * 2.0, 8.0)
+    assert "vllm" in small.fit and "any" in nccl.fit
+    assert 2.0 * small.expected < nccl.expected, "a peer-memory sum of 160 kB takes 8 us, a ring 19 us"
+
+
+@pytest.mark.parametrize("engine", FUSED)
+def test_norms_of_a_current_chip_are_timed_by_its_own_row_kernel(engine: str) -> None:
+    chip = load_hardware("h100-sxm").chip
+    kernels = kernels_for(chip, engine)
+    norm, activation = kernels.elementwise(chip, "norm", 1e4), kernels.elementwise(chip, "activation", 1e4)
+    assert "quantise_row" in norm.fit and norm.source == "transferred"
+    assert "quantise-" in activation.fit and activation.source == "transferred"
+    own = kernels.elementwise(chip, "quantise_row", 1e4)
+    assert norm.expected == own.expected and norm.low > own.low, "as fast, but less sure"
+
+
+def test_a_chip_whose_norm_was_measured_keeps_it_and_so_does_its_architecture() -> None:
+    a100, a30 = load_hardware("a100-sxm-80gb").chip, load_hardware("a30").chip
+    assert "vidur" in kernels_for(a100, "vllm").elementwise(a100, "norm", 1e4).fit
+    assert "quantise" not in kernels_for(a30, "vllm").elementwise(a30, "norm", 1e4).fit
+
+
+def test_an_engine_that_runs_norms_pass_by_pass_has_no_stand_in() -> None:
+    chip = load_hardware("h100-sxm").chip
+    assert "quantise" not in kernels_for(chip, "hf-sdpa").elementwise(chip, "norm", 1e4).fit
+
+
+def test_a_chip_like_a_measured_one_gets_the_stand_in_carried_over() -> None:
+    chip = load_hardware("h200-sxm").chip
+    assert "quantise_row" in kernels_for(chip, "sglang").elementwise(chip, "norm", 1e4).fit
