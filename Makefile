@@ -14,7 +14,7 @@ $(BIN)/lvlm-sim: pyproject.toml
 $(VENV)/.test: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q torch==2.13.0
-	$(BIN)/pip install -q -e '.[app,search,cluster,test,dev]'
+	$(BIN)/pip install -q -e '.[app,search,video,cluster,test,dev]'
 	@touch $@
 
 run: $(BIN)/lvlm-sim
@@ -36,7 +36,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 app: pyproject.toml
-	test -x $(BIN)/streamlit || ($(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q -e '.[app,search]')
+	test -x $(BIN)/streamlit || ($(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q -e '.[app,search,video]')
 	$(BIN)/streamlit run app.py
 
 bench: $(VENV)/.test

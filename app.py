@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from simulator.explorer.links import follow
+from simulator.explorer.parts import mode
 from simulator.explorer.registry import PAGES, Entry
 from simulator.explorer.sidebar import Choice, sidebar
 
@@ -31,6 +32,7 @@ pages = {
     for entry in PAGES
 }
 page = st.navigation(list(pages.values()), position="top")
+st.logo(str(ICON.with_name(f"logo-{mode()}.png")), size="large", icon_image=str(ICON))
 shared["choice"] = sidebar()
 follow(pages, page)
 page.run()

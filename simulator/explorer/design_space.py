@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from simulator.explorer.assign import assign
 from simulator.explorer.parts import chart_events, mode, way_out
 from simulator.explorer.sidebar import Choice, show
 from simulator.explorer.work import frame_download, swept
@@ -19,7 +20,14 @@ from simulator.spec.load_hardware import hardware_names
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
 
-MIX = ["divprune", "fastv", "weight_quant", "speculative", "kv_quant"]
+MIX = ["divprune", "fastv", "weight_quant", "speculative", "kv_evict"]
+"""Every mix of these has published accuracy on the default model."""
+OFF = "no limit"
+TTFTS = ("0.05", "0.1", "0.2", "0.3", "0.5", "0.75", "1", "1.5", "2", "3", "5", "10", OFF)
+TPOTS = ("1", "2", "3", "5", "7.5", "10", "15", "20", "30", "50", "100", "200", OFF)
+SHARES = (OFF, "50", "70", "80", "85", "90", "92", "94", "95", "96", "97", "98", "99", "100")
+COSTS = ("0.05", "0.1", "0.2", "0.3", "0.5", "0.75", "1", "1.5", "2", "3", "5", "10", "20", "50", OFF)
+KNEE = "the knee"
 READY = {"anything": None, "runs or needs a patch": "patch", "runs today": "runs"}
 
 
@@ -69,40 +77,57 @@ def _front(frame: pd.DataFrame, base: Scenario, axes: dict[str, Any], across: st
     rules = _constraints()
     front = pareto(possible, list(dict.fromkeys([across, up])), rules, ready=ready)
     names = possible["techniques"].astype(str).replace("none", "no techniques") + ", " + possible["hardware"].astype(str) + ", batch " + possible["workload.batch"].astype(int).astype(str)
-    st.markdown(f"**{len(front)}** of {len(possible):,} points are not beaten on both axes" + (f" under {len(rules)} limits" if rules else "") + ". Click one to see it and to load it.")
+    unknown = int(possible["fidelity"].isna().sum())
+    st.markdown(
+        f"**{len(front)}** of {len(possible):,} points are not beaten on both axes" + (f" under {len(rules)} limits" if rules else "")
+        + (f"; of {unknown:,} points nobody has published the accuracy" if unknown else "") + ". Click one to see it and to load it."
+    )  # fmt: skip
     if front.empty:
         st.warning("No point meets these limits: loosen one of them, add hardware, or allow mixes that need a patch.", icon=":material/filter_alt_off:")
     figure = pareto_scatter(possible, front, across, up, names, possible["hardware"], mode())
-    event = chart_events(figure, "space-figure", "Pareto scatter")
-    _details(event, frame, front, base, axes, names)
+    chart_events(figure, "space-figure", "Pareto scatter", lambda: _clicked(names))
+    row, called = _point(front, names)
+    if row is not None:
+        st.markdown(f"**{called}: {names[row]}**")
+        _details(row, frame, front, base, axes)
     frame_download(front if len(front) else possible, "front", lambda: figure)
 
 
+def _clicked(names: pd.Series) -> None:
+    """Callback of the figure: what was clicked becomes the point that is shown."""
+    points = [point for point in st.session_state["space-figure"].selection.points if point.get("customdata")]
+    if points:
+        assign({"d.point": str(names[int(points[0]["customdata"][0])])})
+
+
+def _point(front: pd.DataFrame, names: pd.Series) -> tuple[int | None, str]:
+    """The row that is shown and what it is: the knee, or the point that was clicked or chosen; None where there is neither."""
+    asked = st.session_state.get("d.point", st.query_params.get("d.point", KNEE))
+    known = list(dict.fromkeys([*names[front.index], *names[names == asked]]))
+    if not known:
+        return None, ""
+    chosen = st.selectbox("Point shown", [KNEE, *known], key="d.point", bind="query-params", help="Click a point in the figure, or choose one that is not beaten")
+    if chosen != KNEE:
+        return int(names.index[names == chosen][0]), "Chosen"
+    knees = front.index[front["knee"].astype(bool)]
+    return (int(knees[0]), "The knee") if len(knees) else (int(front.index[0]), "Not beaten") if len(front) else (None, "")
+
+
 def _constraints() -> list[str]:
-    first, second, third, fourth = st.columns(4)
-    ttft = first.slider("TTFT at most [s]", 0.05, 10.0, 10.0, 0.05, key="d.ttft", bind="query-params")
-    tpot = second.slider("TPOT at most [ms]", 1.0, 200.0, 200.0, 1.0, key="d.tpot", bind="query-params")
-    kept = third.slider("Accuracy at least [%]", 0.0, 100.0, 0.0, 0.5, key="d.fid", bind="query-params", help="Mixes without evidence drop out above 0")
-    cost = fourth.slider("Cost of 1,000 at most [$]", 0.05, 50.0, 50.0, 0.05, key="d.cost", bind="query-params")
-    rules: list[str] = []
-    if ttft < 10.0:
-        rules.append(f"ttft_s <= {ttft:g}")
-    if tpot < 200.0:
-        rules.append(f"tpot_s <= {tpot / 1e3:g}")
-    if kept > 0.0:
-        rules.append(f"fidelity >= {kept / 100:g}")
-    if cost < 50.0:
-        rules.append(f"cost_usd <= {cost / 1e3:g}")
-    return rules
+    """The limits that are set, as expressions over the frame; a slider at its end `no limit` sets none."""
+    first, second, third, fourth = st.columns(4, gap="medium")
+    limits = (
+        (first.select_slider("TTFT at most [s]", TTFTS, OFF, key="d.ttft", bind="query-params"), "ttft_s <=", 1.0),
+        (second.select_slider("TPOT at most [ms]", TPOTS, OFF, key="d.tpot", bind="query-params"), "tpot_s <=", 1e-3),
+        (third.select_slider("Accuracy at least [%]", SHARES, OFF, key="d.fid", bind="query-params",
+                             help="Share of the baseline's accuracy. With any limit, mixes without published accuracy drop out."), "fidelity >=", 1e-2),
+        (fourth.select_slider("Cost of 1,000 at most [$]", COSTS, OFF, key="d.cost", bind="query-params"), "cost_usd <=", 1e-3),
+    )  # fmt: skip
+    return [f"{rule} {float(value) * factor:.6g}" for value, rule, factor in limits if value != OFF]
 
 
-def _details(event: Any, frame: pd.DataFrame, front: pd.DataFrame, base: Scenario, axes: dict[str, Any], names: pd.Series) -> None:
-    points = [point for point in event.selection.points if point.get("customdata")] if event else []
-    row = int(points[0]["customdata"][0]) if points else (int(front[front["knee"].astype(bool)].index[0]) if len(front) and front["knee"].any() else None)
-    if row is None or row not in names.index:
-        return
+def _details(row: int, frame: pd.DataFrame, front: pd.DataFrame, base: Scenario, axes: dict[str, Any]) -> None:
     chosen = frame.loc[row]
-    st.markdown(f"**{'Chosen' if points else 'The knee'}: {names[row]}**")
     cells = st.columns(6)
     for cell, (label, value) in zip(cells, (
         ("TTFT", text(chosen["ttft_s"], "s")), ("TPOT", text(chosen["tpot_s"], "s")), ("Latency", text(chosen["latency_s"], "s")),
@@ -114,5 +139,15 @@ def _details(event: Any, frame: pd.DataFrame, front: pd.DataFrame, base: Scenari
         winner = front.loc[row]
         gave = ", ".join(f"{METRICS[name.removeprefix('gave_up_')].title.partition(' [')[0]} {winner[name]:+.0%}" for name in front.columns if name.startswith("gave_up_") and winner[name] > 0)
         st.caption(f"Bound by {winner['binding_stage']} ({winner['binding_resource']}). " + (f"Against the best of the front: {gave}." if gave else "Nothing on the front is better."))
+    if pd.isna(chosen["fidelity"]):
+        st.caption(_unknown(chosen, frame))
     scenario = Space(base, axes).pick(frame, int(frame.index.get_loc(row)))
     st.button("Load into What if", key="space-load", type="primary", icon=":material/compare_arrows:", on_click=show, args=(scenario, "what-if"))
+
+
+def _unknown(chosen: pd.Series, frame: pd.DataFrame) -> str:
+    """Why a mix has no fidelity, and how to see those that have."""
+    same = frame[(frame["hardware"] == chosen["hardware"]) & (frame["workload.batch"] == chosen["workload.batch"])].set_index("techniques")["fidelity"]
+    alone = [kind for kind in str(chosen["techniques"]).split(" + ") if kind in same.index and pd.isna(same[kind])]
+    whom = f"{' and '.join(alone)} on such models" if alone else "this mix on such models"
+    return f"Fidelity is unknown: nobody has published the accuracy of {whom}. A limit on the accuracy leaves only mixes with evidence; Literature shows what there is."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -10,6 +12,7 @@ from simulator.explorer.parts import chart, mode, way_out
 from simulator.explorer.sidebar import Choice
 from simulator.figures import migration_bars, shapley_bars, synergy_matrix
 from simulator.presets import names
+from simulator.search import Interaction
 from simulator.spec.source import SpecError
 
 MIX = ["divprune", "weight_quant", "speculative", "kv_quant", "embedding_cache"]
@@ -40,7 +43,7 @@ def render(choice: Choice) -> None:
     with left:
         reasons = {(pair.first, pair.second): pair.why or pair.refused for pair in found.pairs}
         chart(synergy_matrix(found.matrix(quantity), said, reasons, mode()), "synergy", "Synergy of every pair", "Do they help each other?")
-        st.caption("Blue: together they gain more than the product of their gains alone; orange: less. Point at a cell for the reason.")
+        st.caption("Blue: together they gain more than the product of their gains alone; orange: less. The diagonal is each alone. The reasons stand below.")
     with right:
         try:
             shares = shares_of(choice.baseline, tuple(kinds), quantity)
@@ -53,7 +56,13 @@ def render(choice: Choice) -> None:
         chart(migration_bars(steps, mode()), "migration", "Stage times as techniques are added", "Where does the bottleneck go?")
     except SpecError as error:
         st.warning(f"The mix cannot be built up to its end: {error}", icon=":material/block:")
-    strongest = sorted((pair for pair in found.pairs if not pair.refused), key=lambda pair: -abs(pair.synergy[quantity] - 1.0))
-    rows = [{"pair": f"{pair.first} + {pair.second}", "synergy": round(pair.synergy[quantity], 3), "why": pair.why} for pair in strongest]
-    rows += [{"pair": f"{pair.first} + {pair.second}", "synergy": None, "why": pair.refused} for pair in found.pairs if pair.refused]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, key="pairs-table", column_config={"why": st.column_config.TextColumn(width="large")})
+    st.markdown("**Why?**")
+    st.table(_reasons(found, quantity), hide_index=True, border="horizontal")
+
+
+def _reasons(found: Interaction, quantity: str) -> pd.DataFrame:
+    """Every pair in words, the strongest first; a table whose cells wrap, so that no reason is cut off."""
+    strongest = sorted((pair for pair in found.pairs if not pair.refused), key=lambda pair: -abs(math.log(pair.synergy[quantity])))
+    rows = [(f"{pair.first} + {pair.second}", f"{pair.synergy[quantity]:.2f}", pair.why) for pair in strongest]
+    rows += [(f"{pair.first} + {pair.second}", "excluded", pair.refused) for pair in found.pairs if pair.refused]
+    return pd.DataFrame(rows, columns=["pair", "synergy", "why"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import plotly.graph_objects as go
@@ -44,9 +45,9 @@ def chart(figure: go.Figure, key: str, alt: str, title: str = "") -> None:
     st.plotly_chart(figure, key=key, theme=None, config=_config(key), alt=alt)
 
 
-def chart_events(figure: go.Figure, key: str, alt: str) -> Any:
-    """As `chart`; returns what the reader clicked."""
-    return st.plotly_chart(figure, key=key, theme=None, config=_config(key), alt=alt, on_select="rerun", selection_mode="points")
+def chart_events(figure: go.Figure, key: str, alt: str, clicked: Callable[[], None]) -> None:
+    """As `chart`; `clicked` is called back when the reader clicks a point, which the session then has under `key`."""
+    st.plotly_chart(figure, key=key, theme=None, config=_config(key), alt=alt, on_select=clicked, selection_mode="points")
 
 
 def remark(item: Remark, key: str) -> None:

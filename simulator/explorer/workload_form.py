@@ -8,6 +8,7 @@ import streamlit as st
 
 from simulator.explorer.looks import CUSTOM, LOOKS
 from simulator.explorer.upload import media_drop
+from simulator.explorer.workload_limits import CLIP_RATE, CLIP_SECONDS, SIDE
 from simulator.spec.workload import Image, Video
 
 CODECS = ("jpeg", "png", "webp", "raw", "other")
@@ -36,18 +37,18 @@ def workload_form() -> dict[str, Any]:
 def _own_sizes() -> tuple[list[Image], list[Video]]:
     first, second, third = st.columns(3)
     count = _whole(first, "Pictures", 0, 4096, "n")
-    width, height = _whole(second, "Width [px]", 1, 32768, "w"), _whole(third, "Height [px]", 1, 32768, "h")
+    width, height = _whole(second, "Width [px]", 1, SIDE, "w"), _whole(third, "Height [px]", 1, SIDE, "h")
     codec = st.selectbox("Picture file", CODECS, key="codec", bind="query-params")
     images = [Image(width=width, height=height, count=count, format=codec)] if count else []
     first, second, third = st.columns(3)
     clips = _whole(first, "Videos", 0, 64, "vn")
     if not clips:
         return images, []
-    width, height = _whole(second, "Width [px]", 1, 32768, "vw"), _whole(third, "Height [px]", 1, 32768, "vh")
+    width, height = _whole(second, "Width [px]", 1, SIDE, "vw"), _whole(third, "Height [px]", 1, SIDE, "vh")
     first, second, third = st.columns(3)
     frames = _whole(first, "Frames", 0, 100_000, "frames", "Handed over as they are; 0: the model samples them from length and rate")
-    duration = second.number_input("Length [s]", 0.1, 1e6, OWN["sec"], key="sec", bind="query-params")
-    rate = third.number_input("Rate [1/s]", 0.01, 1000.0, OWN["fps"], key="fps", bind="query-params")
+    duration = second.number_input("Length [s]", *CLIP_SECONDS, OWN["sec"], key="sec", bind="query-params")
+    rate = third.number_input("Rate [1/s]", *CLIP_RATE, OWN["fps"], key="fps", bind="query-params")
     size = {"width": width, "height": height}
     return images, [Video(**size, frames=frames) if frames else Video(**size, duration=duration, fps=rate)] * clips
 

@@ -87,14 +87,16 @@ def river(scenario: Scenario) -> pd.DataFrame:
 
 
 def memory_parts(result: Estimate) -> pd.DataFrame:
-    """Peak memory of the fullest device by owner [byte]: part, bytes, with the capacity as an attribute of the frame."""
+    """Peak memory of the fullest device by owner [byte]: part, bytes, with the capacity as an attribute of the frame.
+
+    The KV cache is that of the peak: with the answer's tokens, or before anything is evicted. Weights are those on the device."""
     memory = result.memory
-    weights, activations = float(memory.weight_bytes), float(memory.activation_bytes)
-    peak = float(memory.peak_bytes)
-    cache = min(max(float(memory.kv_bytes_resident), 0.0), max(peak - weights - activations, 0.0))
-    rest = max(peak - weights - activations - cache, 0.0)
+    activations, peak = float(memory.activation_bytes), float(memory.peak_bytes)
+    reserve = float(case_of(result.scenario).engine.reserve_bytes)
+    cache = max(peak - float(memory.weight_bytes) - activations - reserve, float(memory.kv_bytes_resident))
+    weights = peak - cache - activations - reserve
     frame = pd.DataFrame(
-        {"part": ["weights", "KV cache", "activations", "engine, growth"], "bytes": [weights, cache, activations, rest]}
+        {"part": ["weights", "KV cache", "activations", "engine reserve"], "bytes": [weights, cache, activations, reserve]}
     )
     frame.attrs = {"peak": peak, "capacity": float(memory.capacity_bytes), "fits": bool(memory.fits)}
     return frame

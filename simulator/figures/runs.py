@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from simulator.spec.hardware import Device
 from simulator.spec.source import SpecError
 
 ROWS = 200_000
+LINE = 10_000
+"""Longest line that is read [byte]; a longer one could name millions of columns."""
+LARGEST = 1e12
+TABLES = "drop gemm.csv, attention.csv or elementwise.csv"
 _FORMATS = {"f32": "fp32", "fp8_dynamic": "", "int8_dynamic": ""}
 _ATTENTION = ("encoder_attention", "prefill_attention", "decode_attention")
 
@@ -32,16 +37,22 @@ def read_run(content: bytes, name: str = "table") -> pd.DataFrame:
     """A CSV of `measure` (gemm, attention or elementwise), the last row of each case, only those that are ok.
 
     Raises SpecError in one line for what is no such table."""
+    if b"\0" in content[:LINE]:
+        raise SpecError(f"{name}: not a CSV table (binary); {TABLES}")
+    if max(map(len, content.splitlines()), default=0) > LINE:
+        raise SpecError(f"{name}: not a CSV table (a line of more than {LINE:,} bytes); {TABLES}")
     try:
-        frame = pd.read_csv(io.BytesIO(content), nrows=ROWS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # of a line with more fields than names the rest is left out
+            frame = pd.read_csv(io.BytesIO(content), nrows=ROWS, index_col=False)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise SpecError(f"{name}: not a CSV table ({str(error).splitlines()[0][:80]}); drop gemm.csv, attention.csv or elementwise.csv") from None
+        raise SpecError(f"{name}: not a CSV table ({str(error).splitlines()[0][:80]}); {TABLES}") from None
     wanted = {"op", "format", "seconds", "status", "case"}
     if not wanted <= set(frame.columns):
         missing = ", ".join(sorted(wanted - set(frame.columns)))
-        raise SpecError(f"{name}: no column {missing}; drop gemm.csv, attention.csv or elementwise.csv of a run of measure")
+        raise SpecError(f"{name}: no column {missing}; {TABLES} of a run of measure")
     frame = frame.drop_duplicates("case", keep="last")
-    frame = frame[(frame["status"] == "ok") & (pd.to_numeric(frame["seconds"], errors="coerce") > 0)]
+    frame = frame[(frame["status"] == "ok") & pd.to_numeric(frame["seconds"], errors="coerce").between(0.0, LARGEST, inclusive="neither")]
     if frame.empty:
         raise SpecError(f"{name}: no row with status ok; let the run finish")
     return frame.astype({"seconds": float})
@@ -55,8 +66,12 @@ def predicted(run: pd.DataFrame, device: Device | str, engine: str = "vllm") -> 
         shape = _shape(str(op), rows)
         if not name or not shape:
             continue
-        figures = {key: rows[column].to_numpy(dtype=float) for key, column in shape.items()}
-        cold = rows["footprint_bytes"].to_numpy(dtype=float) if "footprint_bytes" in rows else np.full(len(rows), np.inf)
+        figures = {key: pd.to_numeric(rows[column], errors="coerce").to_numpy(dtype=float) for key, column in shape.items()}
+        sound = np.logical_and.reduce([(values > 0) & (values <= LARGEST) for values in figures.values()])
+        if not sound.any():
+            continue
+        rows, figures = rows[sound], {key: values[sound] for key, values in figures.items()}
+        cold = pd.to_numeric(rows["footprint_bytes"], errors="coerce").fillna(np.inf).to_numpy(dtype=float) if "footprint_bytes" in rows else np.full(len(rows), np.inf)
         extra = {"kind": str(op)} if "bytes" in shape else {}
         core = "elementwise" if extra else str(op)
         try:

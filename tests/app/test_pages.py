@@ -58,7 +58,7 @@ def test_compare_without_a_choice_says_what_to_do():
 def test_design_space_with_limits_nobody_meets():
     test = page("design_space", **{"d.mix": ["weight_quant"], "d.hw": ["l40s"]})
     assert not test.exception
-    test.slider(key="d.ttft").set_value(0.05).run()
+    test.select_slider(key="d.ttft").set_value("0.05").run()
     assert "No point meets these limits" in said(test) and not test.exception
 
 

@@ -182,7 +182,7 @@ def test_a_figure_is_saved_as_a_picture(page, address):
     page.get_by_test_id("stMetric").first.wait_for()
     settle(page)
     page.get_by_text("Take it with you").click()
-    with page.expect_download() as waiting:
+    with page.expect_download(timeout=120_000) as waiting:
         page.get_by_role("button", name="Stages PNG").click()
     with Image.open(waiting.value.path()) as drawn:
         assert drawn.format == "PNG" and drawn.width == 2200
