@@ -174,7 +174,6 @@ class _Rule:
 def _rule(technique: str, family: str, axis: str, kind: str, task: str) -> _Rule:
     rows = tuple(row for row in load_evidence() if row.axis == axis)
     curve = build_curve(rows, technique, kind, task)
-    spread = _scatter(curve)
     pool = load_pools().get(axis)
     own = pool is not None and pool.entries.get(family, 0) >= 2
     lent = pool is not None and not own and family in _SAME_KIND
@@ -190,19 +189,11 @@ def _rule(technique: str, family: str, axis: str, kind: str, task: str) -> _Rule
         task=task,
         scale=1.0 if usable is None else usable.methods.get(technique, 1.0),
         reach=UNSEEN if lent else 1.0,
-        spread=spread,
+        spread=load_spread(),
         smallest=smallest,
         sources=(source,),
         reason=f"no evidence: {where_at}",
     )
-
-
-def _scatter(curve: Curve | None, prior: float = 3.0) -> float:
-    """Scatter around the curve as a share of its loss, drawn towards that of all techniques as if by `prior` more rows."""
-    if curve is None or not curve.squared_loss() > 0.0:
-        return load_spread()
-    weight = prior * curve.squared_loss() / curve.errors.size
-    return float(np.sqrt((curve.excess() + weight * load_spread() ** 2) / (curve.squared_loss() + weight)))
 
 
 def _joined(uses: Sequence[Use], kind: str, task: str) -> list[Use]:

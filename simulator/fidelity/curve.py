@@ -30,10 +30,6 @@ class Curve:
     """log(kept), ascending, the last one 0."""
     values: Vector
     """Retained accuracy, ascending, the last one 1."""
-    errors: Vector
-    """Published minus curve, one a row."""
-    losses: Vector
-    """Loss of log-accuracy by the curve, one a row."""
     family: str
     smallest: float
     sources: tuple[str, ...]
@@ -41,14 +37,6 @@ class Curve:
     def middle(self, kept: Numeric) -> Numeric:
         """Retained accuracy at `kept`, in (0, 1]."""
         return np.interp(log(maximum(kept, 1e-12)), self.knots, self.values)
-
-    def excess(self) -> float:
-        """Sum of squared errors beyond re-run noise."""
-        return float(np.maximum(self.errors**2 - (FLOOR / Z80) ** 2, 0.0).sum())
-
-    def squared_loss(self) -> float:
-        """Sum of squared losses of the rows, what `excess` is a share of."""
-        return float((self.losses**2).sum())
 
 
 def build_curve(rows: Sequence[Evidence], technique: str, model_class: str, task: str) -> Curve | None:
@@ -74,9 +62,7 @@ def build_curve(rows: Sequence[Evidence], technique: str, model_class: str, task
     if fractions[-1] < 1.0:
         knots, values = np.append(knots, 0.0), np.append(values, 1.0)
     values[-1] = 1.0
-    expected = np.interp(np.log([row.kept for row in own]), knots, values)
-    errors = np.array([row.retained for row in own]) - expected
-    return Curve(knots, values, errors, -np.log(expected), own[0].family, fractions[0], _sources(own))
+    return Curve(knots, values, own[0].family, fractions[0], _sources(own))
 
 
 def _sources(rows: Sequence[Evidence]) -> tuple[str, ...]:

@@ -42,6 +42,11 @@ class Evidence:
     """Benchmarks averaged in this row."""
     source: str
 
+    @property
+    def paper(self) -> str:
+        """Where it was published: the source up to its table."""
+        return self.source.split(":")[0]
+
 
 @cache
 def load_evidence(path: Path = TABLE) -> tuple[Evidence, ...]:
