@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from simulator.interop.hf.fields import Fields
-from simulator.interop.hf.vision import grid_side
+from simulator.interop.hf.tower import grid_side
 from simulator.spec.model import Projector, Step
 from simulator.spec.source import SpecError
 

@@ -1,0 +1,1 @@
+"""How each family's processor makes crops and visual tokens of pictures."""
