@@ -216,7 +216,7 @@ class Convolution(AbstractOp):
     bias: bool = False
     group: Numeric = 1.0
     text: float = 1.0
-    taps: float = 0.0  # kernel elements if not kernel**2 (3-D patch embedding)
+    taps: float = 0.0  # kernel elements if not kernel**2 (a convolution over time)
 
     @property
     def parameters(self) -> Numeric:
@@ -228,8 +228,6 @@ class Convolution(AbstractOp):
         taps = self.taps or self.kernel**2
         k = self.channels_in / self.groups * taps
         inputs = pixels * self.stride**2 * self.channels_in
-        if self.taps:
-            inputs = pixels * k
         return Work(
             self.name,
             "gemm" if self.groups == 1 else "depthwise",

@@ -101,8 +101,8 @@ def test_chunks() -> None:
 
 
 def test_linear_layers_keep_a_state() -> None:
-    """Qwen3-Next: 36 of 48 layers keep 32 x 128 x 128 and a convolution's 4 columns; 12 keep 2 heads of 256."""
-    state, row = (32 * 128 * 128 + 4 * (2 * 16 * 128 + 32 * 128)) * 2, 2 * 2 * 256 * 2
+    """Qwen3-Next: 36 of 48 layers keep 32 x 128 x 128 in float32 (transformers does) and a convolution's 4 columns; 12 keep 2 heads of 256."""
+    state, row = 32 * 128 * 128 * 4 + 4 * (2 * 16 * 128 + 32 * 128) * 2, 2 * 2 * 256 * 2
     for text in TEXTS:
         found = memory("qwen3-next-80b-a3b", text)
         assert found.kv_bytes_per_token == 12 * row
@@ -111,12 +111,12 @@ def test_linear_layers_keep_a_state() -> None:
 
 
 def test_state_space_keeps_nothing_else() -> None:
-    """Cobra: 64 layers of 5120 channels, each with 16 states and 4 columns of convolution."""
+    """Cobra: 64 layers of 5120 channels, each with 16 states in float32 and 4 columns of convolution."""
     for text in (50, 2000):
         found = memory("cobra-3b", text, images=(PICTURE,))
         assert found.kv_bytes_per_token == 0.0
-        assert found.kv_bytes_written == found.kv_bytes_resident == BATCH * 64 * 5120 * (16 + 4) * 2
-        assert found.kv_bytes_read_per_step == BATCH * 64 * 5120 * (16 + 4) * 2
+        assert found.kv_bytes_written == found.kv_bytes_resident == BATCH * 64 * 5120 * (16 * 4 + 4 * 2)
+        assert found.kv_bytes_read_per_step == BATCH * 64 * 5120 * (16 * 4 + 4 * 2)
 
 
 MODELS = (

@@ -90,6 +90,12 @@ def test_unknown_name_offers_the_nearest(name: str, near: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_that_looks_like_none_gets_a_short_line() -> None:
+    with pytest.raises(SpecError, match="lvlm-sim models") as caught:
+        load_model("junk")
+    assert len(str(caught.value)) < 150
+
+
 def test_path_and_name_give_the_same_model(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(model_yaml(load_model("phi-2")), encoding="utf-8")
@@ -140,7 +146,10 @@ def test_unknown_type_offers_the_nearest() -> None:
     for data in ({}, {"model_type": None}, {"model_type": 3}):
         with pytest.raises(SpecError, match="model_type"):
             import_config(data)
-    assert {"llama", "qwen2_5_vl", "kimi_vl", "internvl_chat", "mamba"} <= set(supported())
+    with pytest.raises(SpecError) as caught:
+        import_config({"model_type": "zzzz"})
+    assert len(str(caught.value)) < 120 and "--types" in str(caught.value)
+    assert {"llama", "qwen2_5_vl", "kimi_vl", "internvl_chat", "mamba", "minicpmv", "llava_qwen2"} <= set(supported())
 
 
 def test_flat_and_nested_files_of_one_checkpoint_agree() -> None:
@@ -326,8 +335,10 @@ def test_a_vision_part_that_is_not_known_is_not_dropped_in_silence() -> None:
         "intermediate_size": 128,
         "vocab_size": 100,
     }
-    with pytest.raises(SpecError, match="mm_vision_tower: the vision part"):
-        import_config({"model_type": "llama", "mm_vision_tower": "openai/clip-vit-large-patch14-336", **sizes})
+    for field, value in (("mm_vision_tower", "acme/eyes"), ("visual", {"width": 8}), ("vision_config", {"hidden_size": 8})):
+        with pytest.raises(SpecError, match=field) as caught:
+            import_config({"model_type": "llama", field: value, **sizes})
+        assert "\n" not in str(caught.value)
 
 
 def test_pinpoints_left_out_are_those_of_the_class_and_a_stored_format_is_noted() -> None:

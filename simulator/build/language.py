@@ -2,7 +2,7 @@
 
 `build_decoder` is pure and cached on the spec and the parallel degrees. Operator names are the vocabulary by which techniques
 edit: qkv (or q and kv), rope, attention, o, norm, gate_up or up, activation, down, router, topk, permute, expert_*,
-shared_*, combine, q_a, q_b, kv_a, kv_b, absorb_q, absorb_o, in_proj, scan, out_proj, all_reduce, all_to_all, send,
+shared_*, combine, q_a, q_b, kv_a, kv_b, absorb_q, absorb_o, in_proj, convolution, scan, out_proj, all_reduce, all_to_all, send,
 embedding, merge, final_norm, lm_head, all_gather, sample.
 """
 
@@ -10,24 +10,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 from simulator.attention import Attention, Mask
 from simulator.build.blocks import divided, feed_forward, norms, reduce
+from simulator.build.mixers import Mixer, cross, latent, linear
 from simulator.ops import AbstractOp, Collective, Elementwise, Matmul
 from simulator.program import Cache, Decoder, Layer
 from simulator.spec.model import AttentionSpec, Block, LanguageModel, Lvlm
 from simulator.spec.source import SpecError
 
 _MASK: dict[str, Mask] = {"full": "causal", "sliding": "window", "chunked": "chunk"}
-
-
-class Mixer(NamedTuple):
-    """The token-mixing part of a layer in both phases, and what it keeps."""
-
-    prefill: tuple[AbstractOp, ...]
-    decode: tuple[AbstractOp, ...]
-    cache: Cache
 
 
 @lru_cache(maxsize=512)
@@ -120,6 +112,11 @@ def _layer(language: LanguageModel, block: Block, tp: int, ep: int, bits: float)
     after: tuple[AbstractOp, ...] = norm[1:]
     if block.feed_forward is not None:
         after = (*norm[1:], *feed_forward(block.feed_forward, hidden, tp, ep, bits, visual))
+    for item in block.side:
+        matrix = Matmul(
+            item.name, float(item.outputs), float(item.inputs), weight_bits=bits, bias=item.bias, visual=visual
+        )
+        after = (*after, replace(matrix, copies=float(item.copies)))
     kind = block.attention.kind if block.attention is not None else "none"
     prefill = (*norm[:1], *mixer.prefill, *after)
     decode = (*norm[:1], *mixer.decode, *after)
@@ -130,11 +127,11 @@ def _mixer(language: LanguageModel, spec: AttentionSpec | None, tp: int, bits: f
     if spec is None:
         return Mixer((), (), Cache(0.0, 0.0))
     if spec.kind == "mla":
-        return _latent(language, spec, tp, bits)
+        return latent(language, spec, tp, bits)
     if spec.kind == "linear":
-        return _linear(language, spec, tp, bits)
+        return linear(language, spec, tp, bits)
     if spec.kind == "cross":
-        return _cross(language, spec, tp, bits)
+        return cross(language, spec, tp, bits)
     return _self(language, spec, tp, bits, visual)
 
 
@@ -144,7 +141,7 @@ def _self(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float, vi
     kv_heads = max(1.0, spec.kv_heads / tp)
     width = heads * spec.head_dim
     keys, values = kv_heads * spec.head_dim, kv_heads * spec.v_dim
-    own = 0.0 if spec.shared_kv else keys + values
+    own = 0.0 if spec.shared_kv else keys + (0.0 if spec.tied_kv else values)
     ops: list[AbstractOp] = []
     bias = spec.q_bias and spec.kv_bias
     ops.append(Matmul("qkv", width + own + spec.gate / tp, hidden, weight_bits=bits, bias=bias, visual=visual))
@@ -184,84 +181,3 @@ def _partial_bias(spec: AttentionSpec, width: float, own: float) -> tuple[Abstra
         return ()
     owned = width if spec.q_bias else own
     return (Elementwise("bias", "add", 0.0, 0.0, owned=owned, launches=0.0),)
-
-
-def _cross(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -> Mixer:
-    """Text attends to the projected pictures: Q from text rows, K and V from visual rows, once."""
-    hidden = float(language.hidden)
-    heads = divided(spec.heads, tp, "the language model")
-    kv_heads = max(1.0, spec.kv_heads / tp)
-    width, keys, values = heads * spec.head_dim, kv_heads * spec.head_dim, kv_heads * spec.v_dim
-    q = Matmul("q", width, hidden, weight_bits=bits, bias=spec.q_bias, visual=0.0)
-    kv = Matmul("kv", keys + values, hidden, weight_bits=bits, bias=spec.kv_bias, text=0.0)
-    norm = Elementwise("qk_norm", "norm", width, width, owned=float(spec.qk_norm), visual=0.0)
-    attention = Attention(
-        "attention", heads, kv_heads, float(spec.head_dim), float(spec.v_dim), "cross", visual=0.0, visible_text=0.0
-    )
-    out = Matmul("o", hidden, heads * spec.v_dim, weight_bits=bits, bias=spec.o_bias, visual=0.0)
-    after = (norm, attention, out, *reduce(hidden, tp, 0.0, 1.0))
-    return Mixer((q, kv, *after), (q, *after), Cache(keys, values, text=0.0, grows=False))
-
-
-def _latent(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -> Mixer:
-    """Multi-head latent attention (DeepSeek-V2, 2024): prefill expands the latent into heads; decode folds kv_b into the
-    query and the output and attends to the latent itself, which is stored once per token on every device."""
-    hidden = float(language.hidden)
-    heads = divided(spec.heads, tp, "the language model")
-    nope, rank, rope, value = (
-        float(spec.head_dim - spec.rope_dim),
-        float(spec.kv_rank),
-        float(spec.rope_dim),
-        float(spec.v_dim),
-    )
-    query = heads * spec.head_dim
-    down: tuple[AbstractOp, ...]
-    if spec.q_rank:
-        down = (
-            Matmul("q_a", float(spec.q_rank), hidden, weight_bits=bits, bias=spec.q_bias),
-            Elementwise("qk_norm", "norm", float(spec.q_rank), float(spec.q_rank), owned=float(spec.q_rank)),
-            Matmul("q_b", query, float(spec.q_rank), weight_bits=bits),
-        )
-    else:
-        down = (Matmul("q", query, hidden, weight_bits=bits, bias=spec.q_bias),)
-    kv_a = Matmul("kv_a", rank + rope, hidden, weight_bits=bits, bias=spec.kv_bias)
-    norm = Elementwise("qk_norm", "norm", rank, rank, owned=rank)
-    turn = Elementwise("rope", "rope", heads * rope + rope, heads * rope + rope)
-    kv_b = Matmul("kv_b", heads * (nope + value), rank, weight_bits=bits)
-    expanded = Attention(
-        "attention", heads, heads, float(spec.head_dim), value, "causal", bidirectional=language.bidirectional
-    )
-    into = Matmul("absorb_q", rank, nope, weight_bits=bits, copies=heads)
-    latent = Attention("attention", heads, 1.0, rank + rope, rank, "causal", shared=True)
-    outof = Matmul("absorb_o", value, rank, weight_bits=bits, copies=heads)
-    out = (Matmul("o", hidden, heads * value, weight_bits=bits, bias=spec.o_bias), *reduce(hidden, tp, 1.0, 1.0))
-    return Mixer(
-        (*down, kv_a, norm, turn, kv_b, expanded, *out),
-        (*down, kv_a, norm, turn, into, latent, outof, *out),
-        Cache(rank + rope, 0.0),
-    )
-
-
-def _linear(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -> Mixer:
-    """A recurrent mixer: matrices, a scan over tokens, and a state that does not grow. A prompt is scanned with the state on the
-    chip; a decode step reads and writes it."""
-    hidden = language.hidden
-    ops: list[AbstractOp] = []
-    *inner, last = spec.projections
-    for item in inner:
-        ops.append(
-            Matmul(
-                "in_proj",
-                item.outputs / tp,
-                float(item.inputs),
-                weight_bits=bits,
-                bias=item.bias,
-                copies=float(item.copies),
-            )
-        )
-    moved, held = spec.scan_elements / tp, spec.state_elements / tp
-    scan = Elementwise("scan", "scan", moved, moved, owned=spec.other_parameters / tp)
-    step = replace(scan, read=moved + held, write=moved + held)
-    out = Matmul("out_proj", float(last.outputs), last.inputs / tp, weight_bits=bits, bias=last.bias)
-    after = (out, *reduce(hidden, tp, 1.0, 1.0))
-    return Mixer((*ops, scan, *after), (*ops, step, *after), Cache(0.0, 0.0, grows=False, state_bytes=2.0 * held))

@@ -27,9 +27,12 @@ def build_projector(model: Lvlm, bits: float = 16.0) -> tuple[Layer, ...]:
 
 
 def _operator(step: Step, merge: float, bits: float) -> AbstractOp:
-    visual, text, group = {"patches": (step.share, 0.0, 1.0), "merged": (1.0, 0.0, merge), "tokens": (0.0, 1.0, 1.0)}[
-        step.rows
-    ]
+    visual, text, group = {
+        "patches": (step.share, 0.0, 1.0),
+        "merged": (1.0, 0.0, merge),
+        "tokens": (0.0, 1.0, 1.0),
+        "all": (1.0, 1.0, 1.0),
+    }[step.rows]
     if step.op == "linear":
         return Matmul(
             step.name,
@@ -74,16 +77,16 @@ def _operator(step: Step, merge: float, bits: float) -> AbstractOp:
             density=step.density / step.share if own else step.density,
         )
     if step.op == "attention":
-        own = step.keys != "patches"
+        crossed = step.keys == "patches"
         return Attention(
             step.name,
             float(step.heads),
             float(step.heads),
             float(step.head_dim),
             float(step.head_dim),
-            "full" if own else "cross",
+            "cross" if crossed else "full",
             visual=0.0,
-            visible_visual=0.0 if own else 1.0,
+            visible_visual=1.0 if crossed or step.keys == "all" else 0.0,
             density=step.density,
         )
     width = float(step.outputs)

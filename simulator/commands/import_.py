@@ -12,7 +12,10 @@ from simulator.spec.source import SpecError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("config", help="config.json of the checkpoint")
+    parser.add_argument("config", nargs="?", help="config.json of the checkpoint")
+    parser.add_argument(
+        "--types", action="store_true", help="list the types that can be imported, of models and of towers"
+    )
     parser.add_argument("--name", help="name of the model (default: the file's folder or model_type)")
     parser.add_argument("--processor", help="preprocessor_config.json of the checkpoint")
     parser.add_argument("--out", help="file to write (default: NAME.yaml; - for standard output)")
@@ -21,9 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import, then write the YAML."""
-    from simulator.interop.hf_config import import_config
+    from simulator.interop.hf.vision import TOWERS
+    from simulator.interop.hf_config import import_config, supported
     from simulator.spec.yaml import write_yaml
 
+    if args.types:
+        print(
+            json.dumps({"models": supported(), "towers": sorted(TOWERS)})
+            if args.json
+            else "\n".join([*supported(), "", *sorted(TOWERS)])
+        )
+        return 0
+    if args.config is None:
+        raise SpecError("argument config is required: give a checkpoint's config.json (--types lists what can be imported)")
     model = import_config(_read(args.config), args.name, _read(args.processor) if args.processor else None)
     data = model.model_dump(mode="json", exclude_defaults=True)
     if args.json:

@@ -7,17 +7,18 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from simulator.build.count import parameters
 from simulator.interop.hf.fields import TRANSFORMERS, Fields, defaults
 from simulator.interop.hf.other import OTHERS
+from simulator.interop.hf.remote import REMOTE, translated
 from simulator.interop.hf.text import language
-from simulator.interop.hf.translate import translated
 from simulator.interop.hf.vision import TOWERS, vision
 from simulator.interop.hf.wrappers import ALIASES, TEXTS, WRAPPERS, Wrapper
 from simulator.interop.processor_defaults import preprocessing_for
 from simulator.spec.model import LanguageModel, Lvlm, Projector
 from simulator.spec.preprocessing import Preprocessing
 from simulator.spec.source import Source, SpecError
-from simulator.spec.validated import nearest, one_line, validated
+from simulator.spec.validated import nearest, one_line, shown, validated
 
 
 def supported() -> tuple[str, ...]:
@@ -25,8 +26,8 @@ def supported() -> tuple[str, ...]:
     return tuple(
         sorted(
             {
-                "internvl_chat",
-                *WRAPPERS,
+                *REMOTE,
+                *(name for name in WRAPPERS if name not in ("llava_original", "vila")),
                 *(name for name in TEXTS if not name.endswith(("_text", "_text_model"))),
             }
         )
@@ -60,7 +61,15 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
     except ValidationError as error:
         raise SpecError(one_line(error, Lvlm, f"config of {called}")) from None
     data = {"name": called, "title": called, "sources": (source,), "assumptions": tuple(assumed), **parts}
-    return validated(Lvlm, data, f"config of {called}")
+    model = validated(Lvlm, data, f"config of {called}")
+    return _twinned(model) if type == "video_llava" else model
+
+
+def _twinned(model: Lvlm) -> Lvlm:
+    """Video-LLaVA owns two equal encoders, one for pictures and one for clips; a request runs one of them."""
+    assert model.vision is not None
+    owned = model.vision.other_parameters + parameters(model)["vision"]
+    return model.model_copy(update={"vision": model.vision.model_copy(update={"other_parameters": owned})})
 
 
 def _parts(top: Fields, processor: dict[str, Any] | None) -> dict[str, Any]:
@@ -69,16 +78,20 @@ def _parts(top: Fields, processor: dict[str, Any] | None) -> dict[str, Any]:
         return _with_vision(top, WRAPPERS[type], processor)
     if type in TEXTS:
         return {"language": _decoder(top, top.flag("tie_word_embeddings", False), "none")}
-    close = nearest(type, supported())
-    raise SpecError(
-        f"model_type: {type!r} is not known; {'nearest' if close else 'known'}: {', '.join(close or supported())}"
-    )
+    raise _unknown("model_type", type, supported())
+
+
+def _unknown(field: str, type: str, accepted: tuple[str, ...]) -> SpecError:
+    """One line: the nearest types that are known, and how to list all."""
+    close = nearest(type, accepted)
+    near = f"nearest: {', '.join(close)}; " if close else ""
+    return SpecError(f"{field}: {shown(type)} is not known; {near}`lvlm-sim import --types` lists all that are")
 
 
 def _whole(config: dict[str, Any], type: str) -> None:
     """A language model's file with a vision part in words of its own is not taken for a language model alone."""
-    for field in ("visual", "mm_vision_tower", "vision_tower", "vision_encoder"):
-        if type in TEXTS and config.get(field) is not None:
+    for field in ("visual", "vision_config", "mm_vision_tower", "vision_tower", "vision_encoder"):
+        if type in TEXTS and type not in WRAPPERS and config.get(field) is not None:
             raise SpecError(
                 f"{field}: the vision part of a {type!r} file is not known; remove it to import the language model alone, "
                 "or see `lvlm-sim models` for what ships"
@@ -147,9 +160,7 @@ def _part(top: Fields, field: str, otherwise: str, accepted: tuple[str, ...]) ->
     part = top.sub(field, otherwise)
     part.type = part.type if part.type in accepted else ALIASES.get(part.type, part.type)
     if part.type not in accepted:
-        close = nearest(part.type, accepted)
-        known = ", ".join(close) if close else ", ".join(accepted)
-        raise SpecError(f"{field}.model_type: {part.type!r} is not known; {'nearest' if close else 'known'}: {known}")
+        raise _unknown(f"{field}.model_type", part.type, accepted)
     return part
 
 
@@ -171,6 +182,8 @@ def _tied(top: Fields, text: Fields, wrapper: Wrapper) -> bool:
         return False
     if wrapper.tied == "text":
         return text.flag("tie_word_embeddings", False)
+    if wrapper.tied == "either":
+        return top.flag("tie_word_embeddings") or text.flag("tie_word_embeddings", False)
     if not top.has("tie_word_embeddings") and text.has("tie_word_embeddings") and text is not top:
         note = f"tie_word_embeddings taken from {text.path}: transformers {TRANSFORMERS} reads it at the top level"
         top.assumed.append(note)

@@ -95,7 +95,11 @@ def launch(scenario: Scenario, engine: str) -> Launch:
         if not entries:
             state, reason = technique.about.engines.get(engine, ("hypothetical", "not in this engine"))
             shown = f"{name} ({kind})" if name != kind else kind
-            settings = {knob: given[knob] for knob in ("bits", "format", "split") if knob in given} if data["techniques"].get(kind) else {}
+            settings = (
+                {knob: given[knob] for knob in ("bits", "format", "split") if knob in given}
+                if data["techniques"].get(kind)
+                else {}
+            )
             at = " with " + ", ".join(f"{knob} {value}" for knob, value in settings.items()) if settings else ""
             if data["techniques"].get(kind):
                 unset.append(name)
@@ -105,7 +109,11 @@ def launch(scenario: Scenario, engine: str) -> Launch:
             options = _merged(options, _filled(item.get("options", {}), given))
             if item.get("note"):
                 notes.append(f"{name}: {item['note'].format(**given)}")
-    arguments = [item for at, item in enumerate(arguments) if item.flag == "" or item.flag not in {other.flag for other in arguments[:at]}]
+    arguments = [
+        item
+        for at, item in enumerate(arguments)
+        if item.flag == "" or item.flag not in {other.flag for other in arguments[:at]}
+    ]
     command = " ".join([data["command"].format(**values), *(item.flag for item in arguments if item.flag)])
     if options:
         command += " --extra_llm_api_options options.yaml"
@@ -116,7 +124,10 @@ def launch(scenario: Scenario, engine: str) -> Launch:
 def _values(case: Case) -> dict[str, Any]:
     program = assemble(case).program
     tokens = float(program.visual + program.text + program.output)
-    found = next((match.group(1) for item in case.model.sources if (match := _REPOSITORY.search(item.reference))), case.model.name)
+    found = next(
+        (match.group(1) for item in case.model.sources if (match := _REPOSITORY.search(item.reference))),
+        case.model.name,
+    )
     parallel = case.parallel
     return {
         "repository": shlex.quote(found), "tp": parallel.tp, "pp": parallel.pp, "dp": parallel.dp, "ep": parallel.ep,
@@ -156,7 +167,9 @@ def _filled(options: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, 
 def _merged(a: dict[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(a)
     for name, value in b.items():
-        out[name] = _merged(out[name], value) if isinstance(value, Mapping) and isinstance(out.get(name), dict) else value
+        out[name] = (
+            _merged(out[name], value) if isinstance(value, Mapping) and isinstance(out.get(name), dict) else value
+        )
     return out
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simulator.interop.processor import native, tiles
+from simulator.interop.processor import native, own, tiles
 from simulator.interop.processor.given import Given
 from simulator.spec.preprocessing import Preprocessing, VideoSampling
 from simulator.spec.source import SpecError
@@ -77,6 +77,24 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
     "paligemma": tiles.paligemma,
     "blip-2": tiles.queries,
     "instructblip": tiles.queries,
+    **{
+        build.__name__: build
+        for build in (
+            own.llava_original,
+            own.vila,
+            own.fast_vlm,
+            own.video_llava,
+            own.deepseek_vl_v2,
+            own.deepseek_ocr,
+            own.qwen_vl,
+            own.phi3_v,
+            own.ovis2,
+            own.lfm2_vl,
+            own.idefics2,
+            own.gemma4,
+        )
+    },
+    "minicpmv": own.minicpm_v,
     "kimi_vl": native.kimi(4096, None),
     "kimi_k25": native.kimi(16384, _KIMI_VIDEO),
 }

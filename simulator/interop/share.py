@@ -42,7 +42,9 @@ def written(scenario: Scenario) -> list[str]:
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "|".join(_value(item) for item in value)
-    return str(value).lower() if isinstance(value, bool) else f"{value:.12g}" if isinstance(value, float) else str(value)
+    return (
+        str(value).lower() if isinstance(value, bool) else f"{value:.12g}" if isinstance(value, float) else str(value)
+    )
 
 
 def as_command(scenario: Scenario) -> str:
@@ -51,14 +53,34 @@ def as_command(scenario: Scenario) -> str:
     words = ["lvlm-sim", "estimate", "--model", str(scenario.model), "--hardware", str(scenario.hardware)]
     odd = any(image.format != "jpeg" for image in work.images) or any(video.frames is None for video in work.videos)
     if odd:
-        words += ["--set", "workload.images=" + json.dumps([image.model_dump(mode="json", exclude_defaults=True) for image in work.images])]
-        words += ["--set", "workload.videos=" + json.dumps([video.model_dump(mode="json", exclude_none=True) for video in work.videos])]
+        words += [
+            "--set",
+            "workload.images="
+            + json.dumps([image.model_dump(mode="json", exclude_defaults=True) for image in work.images]),
+        ]
+        words += [
+            "--set",
+            "workload.videos="
+            + json.dumps([video.model_dump(mode="json", exclude_none=True) for video in work.videos]),
+        ]
     else:
         for image in work.images:
-            words += ["--image", f"{image.count}x{image.width}x{image.height}" if image.count > 1 else f"{image.width}x{image.height}"]
+            words += [
+                "--image",
+                f"{image.count}x{image.width}x{image.height}" if image.count > 1 else f"{image.width}x{image.height}",
+            ]
         for video in work.videos:
             words += ["--video", f"{video.frames}x{video.width}x{video.height}"]
-    words += ["--text", str(work.text_tokens), "--output", str(work.output_tokens), "--batch", str(work.batch), "--engine", scenario.engine]
+    words += [
+        "--text",
+        str(work.text_tokens),
+        "--output",
+        str(work.output_tokens),
+        "--batch",
+        str(work.batch),
+        "--engine",
+        scenario.engine,
+    ]
     if scenario.format != "bf16":
         words += ["--format", scenario.format]
     for name in ("tp", "pp", "dp", "ep"):
@@ -105,7 +127,12 @@ def as_python(scenario: Scenario) -> str:
         lines.append("    preprocess=False,")
     if scale := scenario.scale.model_dump(exclude_defaults=True):
         lines.append(f"    scale={scale!r},")
-    lines += [f"    task={scenario.task!r},", f"    techniques={written(scenario)!r},", ")", "result = estimate(scenario)"]
+    lines += [
+        f"    task={scenario.task!r},",
+        f"    techniques={written(scenario)!r},",
+        ")",
+        "result = estimate(scenario)",
+    ]
     lines += ["print(result.ttft_s, result.tpot_s, result.memory.peak_bytes)", "print(result.table())", ""]
     return "\n".join(lines)
 
@@ -117,11 +144,19 @@ def _arguments(values: dict[str, Any]) -> str:
 def as_csv(scenario: Scenario) -> str:
     """The estimate as one row: every number by its name, stages and memory with a dot."""
     data = estimate(scenario).to_dict()
-    row: dict[str, Any] = {"model": _name(scenario.model), "hardware": _name(scenario.hardware), "engine": scenario.engine}
+    row: dict[str, Any] = {
+        "model": _name(scenario.model),
+        "hardware": _name(scenario.hardware),
+        "engine": scenario.engine,
+    }
     for name, value in data.items():
         if name in ("stages", "memory", "parameters"):
             for key, inner in value.items():
-                cells = {f"{key}.{field}": item for field, item in inner.items()} if isinstance(inner, dict) else {f"{name}.{key}": inner}
+                cells = (
+                    {f"{key}.{field}": item for field, item in inner.items()}
+                    if isinstance(inner, dict)
+                    else {f"{name}.{key}": inner}
+                )
                 row |= cells
         elif isinstance(value, int | float | str):
             row[name] = value

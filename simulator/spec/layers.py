@@ -26,9 +26,10 @@ class AttentionSpec(Spec):
     sliding, chunked, grid: `window` tokens (grid: window x window patches; with `filled`, windows at the border are filled up and
     Q, K, V and O run on the filling too). qk_norm: parameters of the norms on Q and K
     together. mla: q_rank (0: Q is not compressed), kv_rank, rope_dim; head_dim = nope + rope. linear: state-space or
-    linear attention: `projections` are its matrices, `state_elements` its state per sequence, `scan_elements` what its scan
-    moves per token, `other_parameters` what is no matrix (short convolution, decay, norms). shared_kv: K and V come from an
-    earlier layer. gate: an output gate of that many values per token, made by a matrix of its own.
+    linear attention: `projections` are its matrices, `conv_channels` and `conv_kernel` its short convolution over time (whose last
+    inputs are kept in 16 bit), `state_elements` the rest of its state per sequence, of `state_bits` each, `scan_elements` what its scan
+    moves per token, `other_parameters` what is no matrix (decay, norms). shared_kv: K and V come from an earlier layer.
+    tied_kv: V is the output of the matrix of K. gate: an output gate of that many values per token, made by a matrix of its own.
     """
 
     kind: AttentionKind
@@ -48,13 +49,20 @@ class AttentionSpec(Spec):
     rope_dim: Width = 0
     gate: Width = 0
     shared_kv: bool = False
+    tied_kv: bool = False
     projections: tuple[LinearSpec, ...] = ()
+    conv_channels: Width = 0
+    conv_kernel: Width = 0
+    conv_bias: bool = False
     state_elements: Count = 0
+    state_bits: Literal[16, 32] = 32
     scan_elements: Count = 0
     other_parameters: Count = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> AttentionSpec:
+        if self.conv_channels and not self.conv_kernel:
+            raise ValueError("conv_kernel must be at least 1 where conv_channels are given")
         if self.kind == "linear":
             return self
         for name in ("heads", "kv_heads", "head_dim"):
@@ -122,7 +130,7 @@ class ConvolutionSpec(Spec):
 class Block(Spec):
     """One layer: a mixer, a feed-forward part, convolutions; any may be absent.
 
-    hidden, scale: width and rows per final patch where they differ from the stack's (hierarchical encoders). extra_rows: the
+    side: matrices besides, on every row (the gate and projection of an embedding per layer). hidden, scale: width and rows per final patch where they differ from the stack's (hierarchical encoders). extra_rows: the
     encoder's class and register rows pass through it too. norms: how many normalisations a token passes; norm_parameters: all
     their weights; other_parameters: layer scales, gates.
     """
@@ -130,6 +138,7 @@ class Block(Spec):
     attention: AttentionSpec | None = None
     feed_forward: FeedForwardSpec | None = None
     convolutions: tuple[ConvolutionSpec, ...] = ()
+    side: tuple[LinearSpec, ...] = ()
     hidden: Width = 0
     scale: float = Field(default=1.0, gt=0, le=1e6)
     extra_rows: bool = True

@@ -37,8 +37,9 @@ def _named(name: str, folder: Path) -> Lvlm:
     names = _names(folder)
     if name not in names:
         close = nearest(name, names)
-        known = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(names)}"
-        raise SpecError(f"model: {shown(name)} is not known; {known}; or give a path to a .yaml file")
+        near = f"nearest: {', '.join(close)}; " if close else ""
+        every = f"`lvlm-sim models` lists all {len(names)}"
+        raise SpecError(f"model: {shown(name)} is not known; {near}{every}; or give a path to a .yaml file")
     model = _read(folder / f"{name}.yaml", 0)
     if model.name != name:
         raise SpecError(f"{folder / name}.yaml: name: {model.name!r} is not accepted: the file is called {name!r}")

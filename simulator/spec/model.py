@@ -32,7 +32,7 @@ __all__ = [
     "MAX_LAYERS", "AttentionKind", "AttentionSpec", "Block", "ConvolutionSpec", "FeedForwardSpec", "LanguageModel", "LinearSpec",
     "Lvlm", "PoolingHead", "Projector", "Stack", "Step", "VisionEncoder",
 ]  # fmt: skip
-Rows = Literal["patches", "merged", "tokens"]
+Rows = Literal["patches", "merged", "tokens", "all"]
 
 
 class PoolingHead(Spec):
@@ -70,12 +70,12 @@ class VisionEncoder(Spec):
 
 class Step(Spec):
     """One operator of a projector. rows: it runs on every patch that leaves the encoder (`patches`), on merge x merge patches
-    joined (`merged`), or on the visual tokens handed on (`tokens`). share: rows per patch, for learned queries whose number
+    joined (`merged`), on the visual tokens handed on (`tokens`), or on patches and tokens alike (`all`). share: rows per patch, for learned queries whose number
     is neither (`patches` only: 32 queries for 256 patches are 0.125).
 
     linear: inputs x outputs, `copies`. norm, activation, gather: `outputs` elements per row; norm owns `parameters`.
-    attention: `heads` of `head_dim`; queries are its rows; keys are `patches`, `tokens` or the queries `own` (`keys`), of which
-    each query sees `density`. convolution: kernel x kernel, inputs to outputs, groups.
+    attention: `heads` of `head_dim`; queries are its rows; keys are `patches`, `tokens`, both (`all`) or the queries `own` (`keys`),
+    of which each query sees `density`. convolution: kernel x kernel, inputs to outputs, groups.
     """
 
     op: Literal["linear", "norm", "activation", "gather", "attention", "convolution"]
@@ -89,7 +89,7 @@ class Step(Spec):
     parameters: Count = 0
     heads: Width = 0
     head_dim: Width = 0
-    keys: Literal["patches", "tokens", "own"] = "patches"
+    keys: Literal["patches", "tokens", "own", "all"] = "patches"
     density: float = Field(default=1.0, gt=0, le=1)
     kernel: Size = 1
     groups: Size = 1

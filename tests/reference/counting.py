@@ -7,6 +7,7 @@ Nothing here uses the simulator. Rules by which torch's `FlopCounterMode` become
 - Modules whose name says `rotary` are left out.
 - Llama-4 runs every expert on every token; its experts count by top-k of all. Other mixtures run `batched_mm`: top-k by themselves.
 - Latent attention decodes absorbed: kv_b_proj is left out, Q and the output go through it instead, attention is as wide as the latent.
+- A convolution over time counts one output per row: the class also convolves its padding.
 - Patch embeddings, class tokens, padding rows, mergers and pooling heads count as they run. The head runs on the last token.
 - A tower that needs data-dependent indices is entered behind them: its patch embedding, blocks and mergers are called one by one.
 """
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from more_encoders import MORE, meta
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -30,10 +32,12 @@ transformers.logging.set_verbosity_error()
 
 PREFIXES = {  # parameter-name prefixes of the vision path: (tower, projector, left out)
     "vision": ("model.vision_tower.", "model.vision_model.", "model.vision_encoder.", "model.visual.", "vision_model.",
+               "model.image_tower.", "model.video_tower.",
                "model.embed_tokens_extend.image_embed.img_processor."),
     "projector": ("model.multi_modal_projector.", "multi_modal_projector.", "model.aligner.", "model.vision_projection.", "model.connector.", "model.mm_projector.",
                   "model.image_newline", "model.visual.merger.", "model.visual.deepstack_merger_list.",
                   "model.visual.downsample.", "vision_model.vision_adapter.",
+                  "model.vision_tower.head_", "model.visual_embeddings_table.",
                   "model.embed_tokens_extend.image_embed.img_projection", "model.embed_tokens_extend.image_embed.global_img",
                   "model.embed_tokens_extend.image_embed.sub_img"),
     "left out": ("model.embed_tokens_extend.audio_embed.",),
@@ -116,10 +120,6 @@ def _counted(run: Callable[[], Any]) -> tuple[Any, float, list[Call], dict[str, 
 def _square(calls: list[Call]) -> float:
     """FLOPs of calls in which every row meets every key."""
     return sum(2.0 * c.batch * c.rows * c.keys * c.heads * c.wide for c in calls)
-
-
-def meta(*shape: int) -> torch.Tensor:
-    return torch.empty(shape, device="meta")
 
 
 # ---------------------------------------------------------------------------------------------------------- vision path
@@ -322,6 +322,7 @@ ENCODERS: dict[str, Callable[..., Callable[[], Any]]] = {
     "phi4": _phi4,
     "llama4": _llama4,
     "mllama": _mllama,
+    **MORE,
 }
 
 
@@ -366,7 +367,7 @@ def generate(model: Any, entry: dict[str, Any], visual: int, text: int, pictures
     sizes: list[int] = []
     for rows, start in ((prompt, 0), (1, prompt)):
         _, flops, calls, by_module = _counted(run(rows, start))
-        flops -= _experts_not_visited(config, by_module)
+        flops -= _experts_not_visited(config, by_module) + _convolved_twice(body, rows)
         if hasattr(config, "kv_lora_rank"):
             flops += _absorbed(config, calls, by_module, start > 0)
         else:
@@ -380,8 +381,19 @@ def generate(model: Any, entry: dict[str, Any], visual: int, text: int, pictures
 
 def _cache_elements(cache: Any) -> int:
     return sum(
-        tensor.numel() for layer in cache.layers for tensor in (layer.keys, layer.values) if torch.is_tensor(tensor)
+        tensor.numel()
+        for layer in cache.layers
+        for tensor in (getattr(layer, "keys", None), getattr(layer, "values", None))
+        if torch.is_tensor(tensor)
     )
+
+
+def _convolved_twice(body: nn.Module, rows: int) -> float:
+    """What a convolution over time does besides its rows: k - 1 more in a prompt (its padding), one more in a step."""
+    if not {"conv", "linear_attention"} & set(getattr(body.config, "layer_types", None) or ()):
+        return 0.0
+    kernels = [module.weight for module in body.modules() if isinstance(module, nn.Conv1d)]
+    return sum(2.0 * weight.numel() * (weight.shape[-1] - 1 if rows > 1 else 1) for weight in kernels)
 
 
 def _experts_not_visited(config: Any, by_module: dict[str, float]) -> float:

@@ -196,6 +196,33 @@ def _blip(type: str) -> Callable[[Draw], Config]:
     return build
 
 
+def _idefics2(draw: Draw) -> Config:
+    text = _text(draw, "mistral", "llama")
+    part = {"resampler_n_latents": draw.of([8, 12]), "resampler_depth": draw.of([1, 3]), "resampler_n_heads": draw.of([4, 8]),
+            "resampler_head_dim": draw.of([16, 24]), "num_key_value_heads": 2, "hidden_size": text["hidden_size"]}  # fmt: skip
+    return _top(text, draw.tower(model_type="idefics2_vision"), perceiver_config=part)
+
+
+def _ovis2(draw: Draw) -> Config:
+    text = _text(draw, "qwen2", "llama")
+    words = {"vocab_size": draw.of([100, 300]), "hidden_stride": draw.of([1, 2]), "num_visual_indicator_tokens": 5}
+    vision = draw.tower(model_type="ovis2_vision") | words | draw.flags("qkv_bias", "mlp_bias")
+    return _top(text, vision, hidden_size=text["hidden_size"], vocab_size=text["vocab_size"])
+
+
+def _lfm2_vl(draw: Draw) -> Config:
+    vision = draw.tower(model_type="siglip2_vision_model", vision_use_head=False, num_patches=draw.of([64, 256]))
+    del vision["image_size"]
+    more = {"projector_hidden_size": draw.of([64, 96]), "downsample_factor": draw.of([1, 2])}
+    return _top(_text(draw, "lfm2"), vision, **more, **draw.flags("projector_bias", "projector_use_layernorm"))
+
+
+def _video_llava(draw: Draw) -> Config:
+    config = _llava(draw, _clip)
+    del config["image_grid_pinpoints"]
+    return config | {"vision_feature_layer": -2}
+
+
 WRAPPED: dict[str, Callable[[Draw], Config]] = {
     "llava": _plain_llava,
     "llava_next": lambda draw: _llava(draw, _clip, _siglip, several=True),
@@ -225,5 +252,9 @@ WRAPPED: dict[str, Callable[[Draw], Config]] = {
     "cohere2_vision": _cohere,
     "deepseek_vl": lambda draw: _top(_text(draw, "llama", "qwen2"), _siglip(draw)),
     "blip-2": _blip("blip_2"),
+    "idefics2": _idefics2,
+    "ovis2": _ovis2,
+    "lfm2_vl": _lfm2_vl,
+    "video_llava": _video_llava,
     "instructblip": _blip("instructblip"),
 }

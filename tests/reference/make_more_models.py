@@ -31,9 +31,10 @@ from more_parts import (
     tower,
     video_q_former,
 )
-from more_towers import convnext, deep_encoder, dino_and_siglip, eva, fastvit, openclip, umt
+from more_towers import convnext, dino_and_siglip, eva, openclip, umt
 from pydantic import TypeAdapter
 
+from simulator.interop.hf.stages import deep_encoder, fastvit
 from simulator.interop.hf_config import import_config
 from simulator.interop.write_model import model_yaml
 from simulator.spec.model import LanguageModel, Lvlm, Projector, VisionEncoder
@@ -334,11 +335,13 @@ def videollama3() -> Lvlm:
 
 
 def _deepseek_vl2(name: str, title: str, text: LanguageModel, published: int, active: str) -> Lvlm:
+    eyes = siglip(384)  # and an attention pool that the code builds and never runs
+    pool = 4 * 1152**2 + 2 * 4304 * 1152 + 4304 + 8 * 1152
     return _model(
         name,
         title,
-        siglip(384),
-        downsample_mlp(1152, text.hidden, 2),
+        eyes.model_copy(update={"other_parameters": eyes.other_parameters + pool}),
+        downsample_mlp(1152, text.hidden, 1),
         text,
         [
             (
@@ -347,7 +350,8 @@ def _deepseek_vl2(name: str, title: str, text: LanguageModel, published: int, ac
             ),
             (
                 "spec",
-                "DeepSeek-VL2 modeling_deepseek_vl_v2.py: downsampling by 2 x 2, two layers, newline and separator vectors",
+                "DeepSeek-VL2 modeling_deepseek_vl_v2.py: downsampling by 2 x 2, two layers (mlp_ratio 1), newline and separator vectors, "
+                "an attention pool of SigLIP that is built and never run",
             ),
             (
                 "inferred",
@@ -357,7 +361,6 @@ def _deepseek_vl2(name: str, title: str, text: LanguageModel, published: int, ac
         ],
         scheme="deepseek-vl2",
         published=published,
-        assumptions=(f"projector: middle layer 2 x {text.hidden} wide",),
         notes="Latent attention and routed experts with shared ones."
         if "mla" in str(text.stack)
         else "Routed experts with shared ones; this size has plain multi-head attention.",

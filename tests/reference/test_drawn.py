@@ -27,7 +27,7 @@ from simulator.spec.model import Lvlm
 from simulator.spec.workload import Picture
 
 SEEDS = (1, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(3, 15)))
-UNCOUNTED = ("qwen3_next", "qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text", "lfm2", "mamba", "opt")
+UNCOUNTED = ("qwen3_next", "qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text", "mamba", "opt")
 WINDOWED = ("mistral", "mixtral", "phi3", "starcoder2", "ministral3", "qwen3_moe")
 FAMILY = {
     **dict.fromkeys(("llava", "llava_next", "llava_next_video", "llava_onevision", "vipllava"), "llava"),
@@ -35,6 +35,7 @@ FAMILY = {
     **dict.fromkeys(("glm4v", "glm46v", "glm4v_moe"), "glm4v"),
     **dict.fromkeys(("idefics3", "smolvlm"), "idefics3"),
     **{name: name for name in ("internvl", "gemma3", "paligemma", "mllama", "llama4")},
+    **{name: name for name in ("idefics2", "ovis2", "lfm2_vl", "video_llava")},
     "mistral3": "pixtral",
     "kimi_k25": "kimi",
 }

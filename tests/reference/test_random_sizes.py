@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 pytest.importorskip("torch", reason="torch is not installed: transformers' size rules are left out")
 pytest.importorskip("transformers", reason="transformers is not installed: its size rules are left out")
 
+from more_size_rules import MORE_CASES, idefics2_patches, scheme
 from size_rules import CLIP_RULES, RULES, SAMPLERS, frames_taken
 from test_tokens import CASES, EXAMPLES, SCHEMES, scheme_of
 
@@ -79,9 +81,11 @@ def _schemes() -> dict[str, tuple[str, dict[str, Any], Preprocessing]]:
         ("minicpm-v-2.6", "MiniCPM-V"),
     ):
         out[name] = (rule, {}, SCHEMES.validate_python(EXAMPLES[name]["preprocessing"]))
+    out.update({name: (name, {}, scheme(name)) for name in MORE_CASES})
     return out
 
 
+RULES.update({name: rule for name, (rule, *_) in MORE_CASES.items()})
 SCHEME = _schemes()
 
 
@@ -110,6 +114,7 @@ def test_every_scheme_is_compared() -> None:
     assert {scheme.kind for _, _, scheme in SCHEME.values()} == {
         "fixed", "pan_and_scan", "grid_pinpoints", "dynamic_tiles", "longest_edge_split", "canvas_tiles",
         "dynamic_hd", "native", "longest_edge", "patch_limit", "candidate_tiles", "slices",
+        "patch_budget", "edges", "native_tiles", "hd_canvas",
     }  # fmt: skip
 
 
@@ -130,6 +135,22 @@ def test_pictures(name: str, draws: int) -> None:
         assert ours == _theirs(RULES[rule], case, width, height)
 
     same()
+
+
+@pytest.mark.parametrize("name", MORE_CASES)
+def test_arrays_equal_scalars(name: str) -> None:
+    found = SCHEME[name][2]
+    sizes = np.random.default_rng(3).integers(60, 4000, (200, 2)).astype(float)
+    together = visual_input(found, [Picture(sizes[:, 0], sizes[:, 1])]).tokens
+    each = [visual_input(found, [Picture(float(width), float(height))]).tokens for width, height in sizes]
+    assert np.broadcast_to(np.asarray(together), len(sizes)).tolist() == each
+
+
+@_quick(150)
+@given(PICTURES)
+def test_patches_of_idefics2(size: tuple[int, int]) -> None:
+    (grid,) = visual_input(SCHEME["idefics2"][2], [Picture(*map(float, size))]).grids
+    assert (grid.height, grid.width) == idefics2_patches(*size)
 
 
 @pytest.mark.parametrize("draws", DRAWS)

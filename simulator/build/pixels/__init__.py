@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from simulator.build.pixels import native, tiles
+from simulator.build.pixels import canvas, native, tiles
 from simulator.build.pixels.clips import sampled as sampled
 from simulator.build.pixels.clips import view_of_clip
 from simulator.build.pixels.view import View, nearest, some
@@ -17,12 +17,16 @@ from simulator.spec.preprocessing import (
     CanvasTiles,
     DynamicHd,
     DynamicTiles,
+    Edges,
     Fixed,
     GridPinpoints,
+    HdCanvas,
     LongestEdge,
     LongestEdgeSplit,
     Native,
+    NativeTiles,
     PanAndScan,
+    PatchBudget,
     PatchLimit,
     Preprocessing,
 )
@@ -85,6 +89,14 @@ def _view(scheme: Preprocessing, width: Numeric, height: Numeric, alone: Numeric
             return native.longest_edge(scheme, width, height)
         case PatchLimit():
             return native.patch_limit(scheme, width, height)
+        case PatchBudget():
+            return native.patch_budget(scheme, width, height)
+        case Edges():
+            return native.edges(scheme, width, height)
+        case NativeTiles():
+            return canvas.native_tiles(scheme, width, height)
+        case HdCanvas():
+            return canvas.hd_canvas(scheme, width, height)
         case _:
             return tiles.slices(scheme, width, height)
 

@@ -10,10 +10,14 @@ from simulator.quantity import Numeric, ceil, floor, maximum, minimum, where
 from simulator.spec.preprocessing import (
     CandidateTiles,
     DynamicHd,
+    Edges,
     Fixed,
     GridPinpoints,
+    HdCanvas,
     LongestEdge,
     Native,
+    NativeTiles,
+    PatchBudget,
     PatchLimit,
     Preprocessing,
     Slices,
@@ -126,7 +130,7 @@ def _crops(scheme: Preprocessing, video: VideoSampling, clip: Clip, groups: Nume
 
 def _side(scheme: Preprocessing) -> int:
     """Side of one square crop [pixel]."""
-    if isinstance(scheme, Native | LongestEdge | PatchLimit | Slices):
+    if isinstance(scheme, Native | LongestEdge | PatchLimit | PatchBudget | Edges | Slices):
         return 0
     if isinstance(scheme, CandidateTiles):
         return scheme.global_size or scheme.tile
@@ -135,9 +139,11 @@ def _side(scheme: Preprocessing) -> int:
 
 def _frame_tokens(scheme: Preprocessing) -> float:
     """Visual tokens of one square crop."""
-    if isinstance(scheme, Native | LongestEdge | PatchLimit):
+    if isinstance(scheme, Native | LongestEdge | PatchLimit | PatchBudget):
         return 0.0
-    if isinstance(scheme, GridPinpoints | DynamicHd):
+    if isinstance(scheme, NativeTiles):
+        return float((scheme.tile // scheme.patch // scheme.merge) ** 2)
+    if isinstance(scheme, GridPinpoints | DynamicHd | HdCanvas):
         return float(scheme.side**2)
     if isinstance(scheme, CandidateTiles):
         return float((scheme.global_side or scheme.side) ** 2)

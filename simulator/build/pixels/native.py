@@ -1,11 +1,11 @@
-"""Schemes that keep a picture's own aspect ratio: Qwen-VL and GLM, Pixtral, Kimi."""
+"""Schemes that keep a picture's own aspect ratio: Qwen-VL and GLM, Pixtral, Kimi, Gemma 4, Idefics2."""
 
 from __future__ import annotations
 
 from simulator.build.pixels.view import View, nearest, some
 from simulator.program import Grid
 from simulator.quantity import Numeric, ceil, floor, maximum, minimum, sqrt, where
-from simulator.spec.preprocessing import LongestEdge, Native, PatchLimit
+from simulator.spec.preprocessing import Edges, LongestEdge, Native, PatchBudget, PatchLimit
 from simulator.spec.source import SpecError
 
 
@@ -17,13 +17,15 @@ def bounded(
     high: Numeric,
     frames: Numeric = 1.0,
     group: float = 1.0,
+    least: float = 0.0,
 ) -> tuple[Numeric, Numeric]:
     """(width, height) rounded to multiples of `factor` with low <= frames x area <= high [pixel].
 
     Qwen's and GLM's rule: round to the nearest multiple, and only if the area is out of bounds scale and round down or up.
-    frames, group: for bounds on a volume, the frames and the frames per temporal patch.
+    frames, group: for bounds on a volume, the frames and the frames per temporal patch. least: of a rounded side [pixel].
     """
-    rounded_w, rounded_h = nearest(width / factor) * factor, nearest(height / factor) * factor
+    rounded_w = maximum(nearest(width / factor) * factor, least)
+    rounded_h = maximum(nearest(height / factor) * factor, least)
     volume = nearest(frames / group) * group * rounded_w * rounded_h
     shrink = sqrt(frames * height * width / high)
     grow = sqrt(low / (frames * height * width))
@@ -90,3 +92,39 @@ def patch_limit(scheme: PatchLimit, width: Numeric, height: Numeric) -> View:
     columns, rows = limited(width, height, scheme, float(scheme.max_patches))
     pixels = rows * columns * scheme.patch**2
     return View((Grid(1.0, rows, columns, rows * columns / scheme.merge**2, pixels),), 0.0, pixels)
+
+
+def patch_budget(scheme: PatchBudget, width: Numeric, height: Numeric) -> View:
+    """Gemma 4: a side that would vanish becomes one unit, and the other as many as the ratio says."""
+    unit, most = float(scheme.patch * scheme.merge), scheme.max_patches * float(scheme.patch**2)
+    factor = sqrt(most / (width * height))
+    w, h = floor(factor * width / unit) * unit, floor(factor * height / unit) * unit
+    if some((w == 0.0) & (h == 0.0)):
+        raise SpecError("image: both sides vanish when it is scaled, which the model's processor refuses")
+    longest = float(scheme.max_patches // scheme.merge**2) * unit
+    flat, thin = h == 0.0, w == 0.0
+    w = where(flat, minimum(floor(width / height) * unit, longest), where(thin, unit, w))
+    h = where(flat, unit, where(thin, minimum(floor(height / width) * unit, longest), h))
+    rows, columns = h / scheme.patch, w / scheme.patch
+    return View((Grid(1.0, rows, columns, rows * columns / scheme.merge**2, w * h),), 0.0, w * h)
+
+
+def edges(scheme: Edges, width: Numeric, height: Numeric) -> View:
+    """Idefics2; with `split` the quarters and the whole, each resized by the same rule."""
+    if not scheme.split:
+        grid = _edged(scheme, width, height, 1.0)
+        return View((grid,), 0.0, grid.pixels)
+    left, top = floor(width / 2.0), floor(height / 2.0)
+    sides = [(w, h) for w in (left, width - left) for h in (top, height - top)]
+    grids = tuple(_edged(scheme, w, h, 1.0) for w, h in (*sides, (width, height)))
+    return View(grids, 0.0, sum(grid.pixels for grid in grids), 5.0)
+
+
+def _edged(scheme: Edges, width: Numeric, height: Numeric, crops: Numeric) -> Grid:
+    most, least, aspect = float(scheme.longest_edge), float(scheme.shortest_edge), width / height
+    wide, tall = (width >= height) & (width > most), (height > width) & (height > most)
+    w = where(wide, most, where(tall, floor(most * aspect), width))
+    h = where(wide, floor(most / aspect), where(tall, most, height))
+    w, h = maximum(w, least), maximum(h, least)
+    patch = float(scheme.patch)
+    return Grid(crops, floor(h / patch), floor(w / patch), float(scheme.tokens), w * h)

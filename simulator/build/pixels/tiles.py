@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulator.build.pixels.canvas import covering
 from simulator.build.pixels.view import (
     View,
     largest_scale,
@@ -91,11 +92,13 @@ def _truncated(value: Numeric) -> Numeric:
 
 
 def dynamic_tiles(scheme: DynamicTiles, width: Numeric, height: Numeric) -> View:
-    """InternVL; NVILA with `scales`."""
+    """InternVL; NVILA with `scales`; Ovis2 with its rule."""
     grids = tile_grids(scheme.min_tiles, scheme.max_tiles)
-    tiles = pick(
-        [c * r for c, r in grids], nearest_ratio(scheme.min_tiles, scheme.max_tiles, float(scheme.tile), width, height)
-    )
+    if scheme.rule == "covering":
+        tiles = covering(scheme.max_tiles, float(scheme.tile), width, height)
+    else:
+        index = nearest_ratio(scheme.min_tiles, scheme.max_tiles, float(scheme.tile), width, height)
+        tiles = pick([c * r for c, r in grids], index)
     crops = where(tiles > 1.0, tiles + 1.0, tiles) if scheme.thumbnail else tiles
     views = [square(crops, scheme.tile, scheme.patch, float(scheme.tokens))]
     if scheme.scales:

@@ -47,9 +47,10 @@ def lfm2(fields: Fields, tied: bool) -> LanguageModel:
             LinearSpec(name="in_proj", inputs=hidden, outputs=3 * hidden, bias=bias),
             LinearSpec(name="out_proj", inputs=hidden, outputs=hidden, bias=bias),
         ),
-        state_elements=hidden * kernel,
-        scan_elements=4 * hidden,
-        other_parameters=hidden * (kernel + int(bias)),
+        conv_channels=hidden,
+        conv_kernel=kernel,
+        conv_bias=bias,
+        scan_elements=3 * hidden,
         rope=False,
     )
     mlp = FeedForwardSpec(width=_adjusted(fields))
@@ -113,9 +114,11 @@ def _delta(fields: Fields, hidden: int) -> AttentionSpec:
             LinearSpec(name="in_proj_ba", inputs=hidden, outputs=2 * value_heads),
             LinearSpec(name="out_proj", inputs=values, outputs=hidden),
         ),
-        state_elements=values * key_dim + (2 * keys + values) * kernel,
-        scan_elements=4 * keys + 3 * values,
-        other_parameters=(2 * keys + values) * kernel + 2 * value_heads + value_dim,
+        conv_channels=2 * keys + values,
+        conv_kernel=kernel,
+        state_elements=values * key_dim,
+        scan_elements=2 * keys + 2 * values,
+        other_parameters=2 * value_heads + value_dim,
         rope=False,
     )
 

@@ -59,9 +59,12 @@ def _mamba(fields: Fields, tied: bool) -> LanguageModel:
             LinearSpec(name="dt_proj", inputs=rank, outputs=inner, bias=True),
             LinearSpec(name="out_proj", inputs=inner, outputs=hidden, bias=bias),
         ),
-        state_elements=inner * (state + kernel),
-        scan_elements=inner * (4 + 2 * state // 16),
-        other_parameters=inner * kernel + (inner if conv_bias else 0) + inner * state + inner,
+        conv_channels=inner,
+        conv_kernel=kernel,
+        conv_bias=conv_bias,
+        state_elements=inner * state,
+        scan_elements=inner * (3 + 2 * state // 16),
+        other_parameters=inner * state + inner,
         rope=False,
     )
     return LanguageModel(

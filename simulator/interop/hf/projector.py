@@ -9,7 +9,7 @@ from simulator.interop.hf.tower import grid_side
 from simulator.spec.model import Projector, Step
 from simulator.spec.source import SpecError
 
-Kind = Literal["linear", "mlp", "pixel-shuffle", "patch-merger"]
+Rows = Literal["patches", "merged", "tokens", "all"]
 
 
 def linear(
@@ -17,19 +17,19 @@ def linear(
     inputs: int,
     outputs: int,
     bias: bool,
-    rows: Literal["patches", "merged", "tokens"] = "merged",
+    rows: Rows = "merged",
     copies: int = 1,
 ) -> Step:
     """A matrix step."""
     return Step(op="linear", name=name, rows=rows, inputs=inputs, outputs=outputs, bias=bias, copies=copies)
 
 
-def norm(width: int, parameters: int, rows: Literal["patches", "merged", "tokens"] = "merged", copies: int = 1) -> Step:
+def norm(width: int, parameters: int, rows: Rows = "merged", copies: int = 1) -> Step:
     """A normalisation step."""
     return Step(op="norm", name="norm", rows=rows, outputs=width, parameters=parameters, copies=copies)
 
 
-def activation(width: int, rows: Literal["patches", "merged", "tokens"] = "merged", copies: int = 1) -> Step:
+def activation(width: int, rows: Rows = "merged", copies: int = 1) -> Step:
     """An activation step."""
     return Step(op="activation", name="activation", rows=rows, outputs=width, copies=copies)
 

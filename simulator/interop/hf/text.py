@@ -84,7 +84,7 @@ def _decided(fields: Fields, flag: Flag) -> bool:
 def _kind(fields: Fields, family: Family, index: int, layers: int, context: int) -> tuple[AttentionKind, int]:
     """Attention kind and window of one layer."""
     if family.latent:
-        return "mla", 0
+        return ("mla" if _is_latent(fields) else "full"), 0
     if fields.type == "mllama_text_model":
         return ("cross", 0) if index in fields.sizes("cross_attention_layers") else ("full", 0)
     stated = listed(fields, layers, KINDS)
@@ -94,6 +94,11 @@ def _kind(fields: Fields, family: Family, index: int, layers: int, context: int)
         return ("chunked", chunk) if chunked and chunk else ("full", 0)
     window = _window(fields, family, index, None if stated is None else stated[index], layers)
     return ("sliding", window) if 0 < window < context else ("full", 0)
+
+
+def _is_latent(fields: Fields) -> bool:
+    """DeepSeek's own class has a switch that its smaller vision-language models turn off."""
+    return "use_mla" not in fields.data or fields.flag("use_mla")
 
 
 def _window(fields: Fields, family: Family, index: int, stated: str | None, layers: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf import native, square
+from simulator.interop.hf import native, square, stages
 from simulator.interop.hf.fields import Fields
 from simulator.spec.model import VisionEncoder
 
@@ -20,6 +20,12 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "phi4_multimodal_vision": square.siglip,
     "idefics3_vision": square.siglip,
     "smolvlm_vision": square.siglip,
+    "idefics2_vision": square.siglip,
+    "siglip2_vision_model": square.siglip2,
+    "open_clip": square.open_clip,
+    "ovis2_vision": square.aim,
+    "fastvithd": lambda fields: stages.fastvit((2, 12, 24, 4, 2), (96, 192, 384, 768, 1536)),
+    "deep_encoder": lambda fields: stages.deep_encoder(),
     "pixtral": native.pixtral,
     "internvl_vision": square.internvl,
     "qwen2_vl_vision": native.qwen,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simulator.interop.hf import projector as bridge
+from simulator.interop.hf import resampler as own
 from simulator.interop.hf.families import FAMILIES
 from simulator.interop.hf.fields import Fields
 from simulator.interop.hf.other import OTHERS
@@ -17,13 +18,14 @@ from simulator.spec.model import Projector
 @dataclass(frozen=True)
 class Wrapper:
     """A vision-language class. vision, text: types of the parts where the configuration names none. tied: the class's own rule
-    where the text part decides (`text`), the top level (`top`), or nothing (`never`: the class ties nothing)."""
+    where the text part decides (`text`), the top level (`top`), one of them suffices (`either`), or nothing (`never`: the class ties
+    nothing)."""
 
     vision: str
     text: str
     project: Callable[[Fields, Fields, Fields], Projector]
     bidirectional: Literal["none", "images", "prompt"] = "none"
-    tied: Literal["top", "text", "never"] = "top"
+    tied: Literal["top", "text", "either", "never"] = "top"
     excluded: tuple[str, ...] = ()
 
 
@@ -58,6 +60,20 @@ WRAPPERS: dict[str, Wrapper] = {
     "instructblip": Wrapper("instructblip_vision_model", "opt", q_former, tied="text"),
     "kimi_k25": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
     "kimi_vl": Wrapper("kimi_k25_vision", "deepseek_v3", bridge.kimi),
+    "llava_original": Wrapper("clip_vision_model", "llama", own.llava_original, tied="text"),
+    "vila": Wrapper("siglip_vision_model", "qwen2", own.vila, tied="text"),
+    "fast_vlm": Wrapper("fastvithd", "qwen2", bridge.llava, tied="either"),
+    "video_llava": Wrapper("clip_vision_model", "llama", bridge.llava),
+    "minicpmv": Wrapper(
+        "siglip_vision_model", "qwen2", own.minicpm_v, tied="text", excluded=("audio encoder and speech synthesis",)
+    ),
+    "deepseek_vl_v2": Wrapper("siglip_vision_model", "deepseek_v2", own.deepseek_vl_v2, tied="text"),
+    "deepseek_ocr": Wrapper("deep_encoder", "deepseek_v2", own.deepseek_ocr, tied="text"),
+    "qwen_vl": Wrapper("open_clip", "qwen", own.qwen_vl, tied="text"),
+    "phi3_v": Wrapper("clip_vision_model", "phi3", own.phi3_v, tied="text"),
+    "ovis2": Wrapper("ovis2_vision", "qwen2", own.ovis2),
+    "lfm2_vl": Wrapper("siglip2_vision_model", "lfm2", own.lfm2_vl),
+    "idefics2": Wrapper("idefics2_vision", "mistral", own.idefics2),
     "phi4_multimodal": Wrapper(
         "phi4_multimodal_vision",
         "phi4_multimodal",
@@ -79,6 +95,8 @@ ALIASES = {
     "glm4v_moe": "glm4v_moe_vision",
     "moonvit": "kimi_k25_vision",
     "intern_vit_6b": "internvl_vision",
+    "idefics2": "idefics2_vision",
+    "siglip2": "siglip2_vision_model",
     "idefics3": "idefics3_vision",
     "smolvlm": "smolvlm_vision",
     "glm4v": "glm4v_vision",

@@ -1,0 +1,36 @@
+"""Configurations of checkpoints that ship their own code, in the words of transformers' classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simulator.interop.hf.remote import intern, llava, others
+from simulator.interop.hf.remote.parts import Config
+
+_TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
+    "internvl_chat": intern.internvl_chat,
+    "kimi_vl": intern.kimi,
+    "kimi_k25": intern.kimi,
+    "phi4mm": intern.phi4mm,
+    "phi3_v": intern.phi3_v,
+    "minicpmv": others.minicpm_v,
+    "minicpmo": others.minicpm_v,
+    "deepseek_vl_v2": others.deepseek_vl_v2,
+    "multi_modality": others.deepseek_vl,
+    "ovis": others.ovis,
+    "fast_vlm": llava.fast_vlm,
+}
+REMOTE = (*_TRANSLATIONS, "llava_llama", "llava_mistral", "llava_qwen", "llava_qwen2", "qwen_vl")
+
+
+def translated(config: Config) -> Config:
+    """`config`, in transformers' words where it is written in those of a checkpoint's own code."""
+    if llava.is_vila(config):
+        return llava.vila(config)
+    if llava.is_original(config):
+        return llava.original(config)
+    type = str(config.get("model_type"))
+    if type == "qwen" and config.get("visual") is not None:
+        return others.qwen_vl(config)
+    change = _TRANSLATIONS.get(type)
+    return config if change is None else change(config)

@@ -1,0 +1,63 @@
+"""Configurations of checkpoints that ship their own code: read, sized and fed pictures as their publishers state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator import Image, Scenario, Workload, estimate
+from simulator.build.count import parameters
+from simulator.build.pixels import visual_input
+from simulator.interop.hf_config import import_config
+from simulator.interop.write_model import model_yaml
+from simulator.spec.load_model import load_model
+from simulator.spec.workload import Picture
+from simulator.spec.yaml import read_yaml
+
+FILES: dict[str, Any] = read_yaml(Path(__file__).with_name("own_code.yaml"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_parameters(name: str) -> None:
+    entry = FILES[name]
+    counted = parameters(import_config(entry["config"], name))
+    if "parameters" in entry:
+        assert counted["total"] == entry["parameters"]
+    if "billions" in entry:
+        stated, decimals = entry["billions"]
+        assert round(counted["total"] / 1e9, decimals) == stated
+    if "like" in entry:  # a file of the same model that is made another way
+        theirs = parameters(load_model(entry["like"]))
+        assert counted["total"] == theirs["total"] - entry.get("fewer", 0)
+        assert [counted[part] for part in ("vision", "projector")] == [theirs[part] for part in ("vision", "projector")]
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "tokens" in FILES[name]])
+def test_visual_tokens(name: str) -> None:
+    scheme = import_config(FILES[name]["config"], name).preprocessing
+    assert scheme is not None
+    for size, tokens in FILES[name]["tokens"].items():
+        width, height = map(float, size.split("x"))
+        assert visual_input(scheme, [Picture(width, height)]).tokens == tokens
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "like" in FILES[name]])
+def test_sees_pictures_like_the_file_that_ships(name: str) -> None:
+    ours, theirs = import_config(FILES[name]["config"], name), load_model(FILES[name]["like"])
+    assert ours.preprocessing is not None and theirs.preprocessing is not None
+    for size in ((700.0, 500.0), (1920.0, 1080.0), (800.0, 2100.0)):
+        one, two = (
+            visual_input(model.preprocessing, [Picture(*size)]) for model in (ours, theirs) if model.preprocessing
+        )
+        assert (one.tokens, one.grids) == (two.tokens, two.grids)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_can_be_written_and_estimated(name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(model_yaml(import_config(FILES[name]["config"], name)), encoding="utf-8")
+    load = Workload(images=[Image(width=900, height=700)], text_tokens=16, output_tokens=4)
+    found = estimate(Scenario(model=str(path), hardware="h100-sxm", workload=load))
+    assert found.ttft_s > 0.0 and found.stages["project"].matmul_flops > 0.0

@@ -1,0 +1,70 @@
+"""How the vision paths of further classes are run on the meta device, entered behind what depends on data: see `counting`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def meta(*shape: int) -> torch.Tensor:
+    return torch.empty(shape, device="meta")
+
+
+def _idefics2(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
+    tower, connector = model.model.vision_model, model.model.connector
+    patch, resampler = tower.config.patch_size, connector.perceiver_resampler
+
+    def run() -> None:
+        x = tower.embeddings.patch_embedding(meta(crops, 3, height * patch, width * patch)).flatten(2).transpose(1, 2)
+        x = tower.post_layernorm(tower.encoder(inputs_embeds=x, attention_mask=None).last_hidden_state)
+        x = connector.modality_projection(x)
+        latents = meta(crops, *resampler.latents.shape)
+        for layer in resampler.layers:
+            latents = layer(latents, x, attention_mask=None)
+        resampler.norm(latents)
+
+    return run
+
+
+def _ovis2(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
+    tower = model.model.vision_tower
+    patch = tower.config.patch_size
+
+    def run() -> None:
+        words = tower(meta(crops, 3, height * patch, width * patch)).pooler_output
+        model.model.visual_embeddings_table(meta(*words.shape[:-1], tower.config.vocab_size))
+
+    return run
+
+
+def _lfm2_vl(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
+    tower = model.model.vision_tower
+    pixels = tower.config.num_channels * tower.config.patch_size**2
+
+    def run() -> None:
+        x = tower.embeddings.patch_embedding(meta(crops, height * width, pixels))
+        x = tower.post_layernorm(tower.encoder(inputs_embeds=x, attention_mask=None).last_hidden_state)
+        model.model.multi_modal_projector(x.reshape(crops, height, width, -1))
+
+    return run
+
+
+def _video_llava(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
+    tower = model.model.image_tower
+    patch = tower.config.patch_size
+
+    def run() -> None:
+        states = tower(meta(crops, 3, height * patch, width * patch)).last_hidden_state[:, 1:]
+        model.model.multi_modal_projector(states)
+
+    return run
+
+
+MORE: dict[str, Callable[..., Callable[[], Any]]] = {
+    "idefics2": _idefics2,
+    "ovis2": _ovis2,
+    "lfm2_vl": _lfm2_vl,
+    "video_llava": _video_llava,
+}

@@ -1,0 +1,83 @@
+"""Size rules of further processors: see `size_rules`. Cases are made here, from the settings that the classes have by themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from size_rules import blank, module
+from transformers.image_utils import SizeDict
+
+from simulator.interop.processor_defaults import preprocessing_for
+from simulator.spec.preprocessing import Preprocessing
+
+Rule = Callable[[dict[str, Any], int, int], int]
+
+
+def ovis2(case: dict[str, Any], width: int, height: int) -> int:
+    columns, rows = module("ovis2.image_processing_pil_ovis2").get_min_tile_covering_grid((height, width), 448, 9)
+    tiles = columns * rows
+    return 256 * (tiles + 1 if tiles > 1 else 1)
+
+
+def lfm2_vl(case: dict[str, Any], width: int, height: int) -> int:
+    kind = module("lfm2_vl.image_processing_lfm2_vl").Lfm2VlImageProcessor
+    self = object.__new__(kind)
+    most = {"max_image_tokens": 256, "encoder_patch_size": 16, "downsample_factor": 2}
+    wide, tall = self.smart_resize(height, width, min_image_tokens=64, **most)
+    own = tall // 32 * (wide // 32)
+    if not self._is_image_too_large(height, width, max_pixels_tolerance=2.0, **most):
+        return own
+    tiles = self._get_grid_layout(height, width, 2, 10, 512)[-1]
+    return 256 * tiles + (own if tiles > 1 else 0)
+
+
+def idefics2(case: dict[str, Any], width: int, height: int) -> int:
+    """The queries, whatever the size; that the size is right is asked by `idefics2_patches`."""
+    return 64
+
+
+def idefics2_patches(width: int, height: int) -> tuple[int, int]:
+    """(rows, columns) of patches."""
+    rules = module("idefics2.image_processing_pil_idefics2")
+    tall, wide = rules.get_resize_output_image_size(blank(width, height), SizeDict(shortest_edge=378, longest_edge=980))
+    return tall // 14, wide // 14
+
+
+def gemma4(case: dict[str, Any], width: int, height: int) -> int:
+    tall, wide = module("gemma4.image_processing_pil_gemma4").get_aspect_ratio_preserving_size(
+        height, width, 16, 2520, 3
+    )
+    return tall // 48 * (wide // 48)
+
+
+def phi3_v(case: dict[str, Any], width: int, height: int) -> int:
+    """The published rule, step by step: scale while so many tiles allow, pad the shorter side."""
+    turned = width < height
+    long, short = (height, width) if turned else (width, height)
+    ratio, scale = long / short, 1
+    while scale * math.ceil(scale / ratio) <= 16:
+        scale += 1
+    scale -= 1
+    across = math.ceil(int(scale * 336 / ratio) / 336)
+    if across == 0:
+        raise ValueError("no side of 0 can be resized to")
+    rows = scale if turned else across
+    return (scale * across + 1) * 144 + 1 + (rows + 1) * 12
+
+
+_SQUARE = {"vision_config": {"image_size": 448, "patch_size": 14, "hidden_stride": 2}}
+MORE_CASES: dict[str, tuple[Rule, str, dict[str, Any], dict[str, Any]]] = {
+    "ovis2": (ovis2, "ovis2", _SQUARE, {}),
+    "lfm2-vl": (lfm2_vl, "lfm2_vl", {"downsample_factor": 2, "vision_config": {"patch_size": 16}}, {}),
+    "idefics2": (idefics2, "idefics2", {"vision_config": {"patch_size": 14}}, {}),
+    "gemma-4": (gemma4, "gemma4", {"vision_config": {"patch_size": 16, "pooling_kernel_size": 3}}, {}),
+    "phi-3.5-vision": (phi3_v, "phi3_v", {"vision_config": {"image_size": 336, "patch_size": 14}}, {"num_crops": 16}),
+}
+
+
+def scheme(name: str) -> Preprocessing:
+    """What the importer makes of a case."""
+    _, kind, config, processor = MORE_CASES[name]
+    return preprocessing_for(kind, config, processor)[0]
