@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from simulator.explorer.address import note, tell
 from simulator.explorer.links import follow
 from simulator.explorer.parts import mode
 from simulator.explorer.registry import PAGES, Entry
@@ -33,6 +34,9 @@ pages = {
 }
 page = st.navigation(list(pages.values()), position="top")
 st.logo(str(ICON.with_name(f"logo-{mode()}.png")), size="large", icon_image=str(ICON))
+note()
+place = st.empty()
 shared["choice"] = sidebar()
 follow(pages, page)
 page.run()
+tell(page.url_path or PAGES[0].path, place)

@@ -7,7 +7,7 @@ from simulator.evaluate import Run, evaluate
 from simulator.host import Host, load_host
 from simulator.memory import memory
 from simulator.metrics import Metrics, Stage, bands, mixed, summed
-from simulator.price import dollars, watts
+from simulator.price import POWERS, dollars, watts
 from simulator.program import STAGES, Program, StageName
 from simulator.quantity import Numeric, exp, maximum
 from simulator.stage import Total
@@ -43,14 +43,15 @@ def _measure_one(case: Case, program: Program, host: Host | None) -> Metrics:
         closed_form(run, case.chip)
     stages: dict[StageName, Stage] = {}
     terms: dict[StageName, dict[str, Numeric]] = {}
-    energy: Numeric = 0.0
+    joules: dict[str, Numeric] = dict.fromkeys(POWERS, 0.0)
     for name in STAGES:
         total = run.totals[name]
         stages[name] = _stage(total, run.steps[name], run.devices[name], not closed)
         terms[name] = total.terms
         moved = stages[name].bytes / run.devices[name]
         busy = run.devices[name]
-        energy = energy + total.seconds * busy * watts(case.chip, total.seconds, total.compute_floor, moved)
+        for power, drawn in zip(POWERS, watts(case.chip, total.seconds, total.compute_floor, moved), strict=True):
+            joules[power] = joules[power] + total.seconds * busy / case.batch * drawn
     first = [run.totals[name] for name in STAGES if name != "decode"]
     overhead = case.engine.request.seconds
     ttft = stages["preprocess"].seconds + stages["encode"].seconds + stages["project"].seconds
@@ -75,7 +76,8 @@ def _measure_one(case: Case, program: Program, host: Host | None) -> Metrics:
         overhead_s=overhead,
         output_tokens_per_s=batch * (case.batch / batch) * maximum(program.output, 0.0) / latency,
         memory=memory(run, case.chip, case.engine),
-        energy_j=energy / case.batch,
+        energy_j=joules["on"] + joules["compute"] + joules["moving"],
+        joules=joules,
         cost_usd=dollars(latency, case.price, devices) / case.batch,
         sources=_sources(run),
     )

@@ -33,7 +33,7 @@ class Stage:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Metrics:
-    """What a case costs, in numbers or arrays. low, high per sum: 80 % half-widths in log."""
+    """What a case costs, in numbers or arrays. low, high per sum: 80 % half-widths in log. joules: energy_j by what draws it."""
 
     stages: dict[StageName, Stage]
     terms: dict[StageName, dict[str, Numeric]]
@@ -46,6 +46,7 @@ class Metrics:
     output_tokens_per_s: Numeric
     memory: Memory
     energy_j: Numeric
+    joules: dict[str, Numeric]
     cost_usd: Numeric
     sources: dict[str, float]
 
@@ -117,6 +118,7 @@ def mixed(main: Metrics, other: Metrics, weight: Numeric, additional: bool) -> M
         output_tokens_per_s=tokens / latency,
         memory=Memory(**widest),
         energy_j=paid.mean(main.energy_j, other.energy_j),
+        joules={power: paid.mean(main.joules[power], other.joules[power]) for power in main.joules},
         cost_usd=paid.mean(main.cost_usd, other.cost_usd),
     )
 

@@ -12,13 +12,17 @@ from simulator.spec.hardware import Chip
 
 BASE, COMPUTE, BANDWIDTH = 0.20, 0.90, 0.50
 ERROR = 0.3
+POWERS = ("on", "compute", "moving")
+"""What a device draws power for; each share is known to about ERROR."""
 
 
-def watts(chip: Chip, seconds: Numeric, compute_floor: Numeric, bytes: Numeric) -> Numeric:
-    """Mean power of one device [W] while it is busy for `seconds` with that work."""
+def watts(chip: Chip, seconds: Numeric, compute_floor: Numeric, bytes: Numeric) -> tuple[Numeric, Numeric, Numeric]:
+    """Mean power of one device [W] while it is busy for `seconds` with that work: of being on, of computing, of moving bytes."""
     safe = maximum(seconds, 1e-12)
-    used = BASE + COMPUTE * minimum(compute_floor / safe, 1.0) + BANDWIDTH * minimum(bytes / chip.bandwidth / safe, 1.0)
-    return chip.idle_w + (chip.tdp_w - chip.idle_w) * minimum(used, 1.0)
+    compute = COMPUTE * minimum(compute_floor / safe, 1.0)
+    moving = BANDWIDTH * minimum(bytes / chip.bandwidth / safe, 1.0)
+    scale = (chip.tdp_w - chip.idle_w) / maximum(BASE + compute + moving, 1.0)
+    return chip.idle_w + scale * BASE, scale * compute, scale * moving
 
 
 def dollars(seconds: Numeric, price_per_hour: Numeric, devices: Numeric) -> Numeric:

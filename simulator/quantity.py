@@ -109,9 +109,11 @@ _STEPS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""
 
 
 def text(value: float, unit: str, digits: int = 3) -> str:
-    """A number for people: `text(0.00123, "s")` is `1.23 ms`. The one formatter."""
+    """A number for people: `text(0.00123, "s")` is `1.23 ms`. The one formatter. Nobody counts in kiloseconds."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}".rstrip()
     size = abs(value)
+    if unit == "s" and size >= 999.5:
+        return f"{value:,.0f} s"
     scale, prefix = next(((s, p) for s, p in _STEPS if size >= s * (1 - 0.5 * 10**-digits)), _STEPS[-1])
     return f"{value / scale:.{digits}g} {prefix}{unit}".rstrip() if size < 999.5 * scale else f"{value / scale:.0f} {prefix}{unit}".rstrip()

@@ -29,9 +29,10 @@ def _measured(scenario: Scenario) -> tuple[Case, Metrics]:
 
 @st.cache_resource(max_entries=2048, show_spinner=False, hash_funcs=KEYS)
 def speed_ups(baseline: Scenario, variant: Scenario) -> dict[str, Ratio]:
-    """`ratio` of ttft_s, tpot_s and latency_s, once per pair."""
+    """`ratio` of the times, and of energy and money where both run on the same hardware, once per pair."""
     (_, before), (case, after) = _measured(baseline), _measured(variant)
-    return {metric: ratio(before, after, case, metric) for metric in ("ttft_s", "tpot_s", "latency_s")}
+    metrics = ("ttft_s", "tpot_s", "latency_s", *(("energy_j", "cost_usd") if baseline.hardware == variant.hardware else ()))
+    return {metric: ratio(before, after, case, metric) for metric in metrics}
 
 
 @st.cache_resource(max_entries=256, show_spinner=False, hash_funcs=KEYS)

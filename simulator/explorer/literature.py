@@ -16,19 +16,25 @@ from simulator.literature.entry import OPERATORS, TAXONOMY, Entry
 from simulator.literature.evidence import AXES, TASKS, load_evidence
 
 ANY = "any"
+FIRST = "the first of the list"
 
 
 def render(choice: Choice) -> None:
     """The page; it does not depend on the scenario."""
     del choice
     st.subheader("Literature", anchor=False)
-    papers, evidence, cover = st.tabs(["Papers", "Accuracy against what is kept", "Coverage"])
-    with papers:
-        _papers()
-    with evidence:
-        _evidence()
-    with cover:
-        st.dataframe(_coverage(), hide_index=True, key="coverage")
+    papers, evidence, cover = st.tabs(["Papers", "Accuracy against what is kept", "Coverage"], key="l.tab", bind="query-params")
+    if papers.open:
+        with papers:
+            _papers()
+    if evidence.open:
+        with evidence:
+            _evidence()
+    if cover.open:
+        with cover:
+            st.markdown("How many papers there are of each branch, how many of them can be tried here, and how many have published figures to hold them against.")
+            st.dataframe(_coverage(), hide_index=True, key="coverage", height="content",
+                         column_config={"category": "branch", "with_preset": "to be tried here", "with_figures": "with published figures", "training_free": "training-free"})  # fmt: skip
 
 
 @st.cache_data(show_spinner=False)
@@ -67,12 +73,18 @@ def _papers() -> None:
             "try it": [", ".join(entry.presets) for entry in found], "title": [entry.title for entry in found],
         }
     )  # fmt: skip
-    event = st.dataframe(table, hide_index=True, key="papers", on_select="rerun", selection_mode="single-row", height=360,
-                         column_config={"year": st.column_config.NumberColumn(format="%d"), "title": st.column_config.TextColumn(width="large")})  # fmt: skip
-    rows = event.selection.rows
-    _one(found[rows[0]] if rows and rows[0] < len(found) else found[0])
+    st.dataframe(table, hide_index=True, key="papers", on_select=lambda: _chosen(found), selection_mode="single-row", height=360,
+                 column_config={"year": st.column_config.NumberColumn(format="%d"), "title": st.column_config.TextColumn(width="large")})  # fmt: skip
+    paper = st.selectbox("Paper", [FIRST, *(entry.id for entry in found)], key="l.paper", bind="query-params")
+    _one(next((entry for entry in found if entry.id == paper), found[0]))
     st.download_button("BibTeX of these papers", lambda: citation(entry.id for entry in found), "papers.bib", "text/plain", key="bib-all", on_click="ignore",
                        icon=":material/download:")  # fmt: skip
+
+
+def _chosen(found: tuple[Entry, ...]) -> None:
+    """Callback of the table: the chosen row becomes the paper that is shown."""
+    rows = st.session_state["papers"].selection.rows
+    assign({"l.paper": found[rows[0]].id if rows and rows[0] < len(found) else FIRST})
 
 
 def _one(entry: Entry) -> None:

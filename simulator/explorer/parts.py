@@ -79,15 +79,15 @@ def _keep(kinds: list[str]) -> None:
 
 
 def quantity(label: str, before: float, after: float, unit: str, help: str, band: tuple[float, float] | None = None, speed: Ratio | None = None) -> None:
-    """One `st.metric` of the variant with its change against the baseline; below: the change's band, the value's band, the baseline.
+    """One `st.metric` of the variant with its change against the baseline; below: the baseline, the change's band, the value's band.
 
     speed: baseline over variant, with the band that two estimates on the same fits have together."""
     moved = before > 0 and abs(after / before - 1.0) >= 0.0005
     change = f"{after / before - 1.0:+.1%}" if moved else "unchanged"
     with st.container(gap="xsmall"):
         st.metric(label, shown(after, unit), change, delta_color="inverse" if moved else "off", delta_arrow="auto" if moved else "off", help=help)
-        lines = [f"80%: {100 / float(speed.upper) - 100:+.0f} to {1 / float(speed.lower) - 1:+.0%}"] if moved and speed is not None else []
-        lines += [f"baseline {shown(before, unit)}"]
+        lines = [f"baseline {shown(before, unit)}"]
+        lines += [f"change {100 / float(speed.upper) - 100:+.0f} to {1 / float(speed.lower) - 1:+.0%}"] if moved and speed is not None else []
         lines += [f"value {interval(*band, unit)}"] if band else []
         st.caption("  \n".join(lines))
 
@@ -95,7 +95,8 @@ def quantity(label: str, before: float, after: float, unit: str, help: str, band
 def interval(low: float, high: float, unit: str) -> str:
     """Two numbers in the unit of the larger: `0.51 – 1.25 s`."""
     number, _, scaled = text(high, unit).partition(" ")
-    return f"{low / high * float(number):.3g} – {number} {scaled}"
+    lower = low / high * float(number.replace(",", ""))
+    return f"{lower:,.0f} – {number} {scaled}" if lower >= 1000 else f"{lower:.3g} – {number} {scaled}"
 
 
 def shown(value: float, unit: str) -> str:

@@ -15,7 +15,7 @@ from simulator.spec.load_hardware import load_hardware
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
 
-BANDS = "Bands hold 80% of outcomes. That of the change stands first; it is narrower than that of the value, as both sides share most of what is uncertain."
+BANDS = "Ranges hold 80% of outcomes. That of a change is narrower than that of the value, as both sides share most of what is uncertain."
 
 
 def render(choice: Choice) -> None:
@@ -33,14 +33,14 @@ def render(choice: Choice) -> None:
         variant = estimated(choice.variant)
     except SpecError as error:
         problem, variant = str(error), baseline
-    _headline(choice.baseline, choice.variant, baseline)
+    _headline(baseline, variant, choice.variant)
     if problem:
         way_out(problem, "variant")
         st.caption("Below is the baseline alone.")
     _metrics(baseline, variant)
     same = variant.scenario.digest() == baseline.scenario.digest()
     results = {"baseline": baseline} if same else {"baseline": baseline, "variant": variant}
-    _verdict(baseline, variant, same)
+    _verdict(variant)
     _figures(results)
     downloads(variant.scenario, variant, {"stages": lambda: stage_bars(results), "roofline": lambda: _roof(results)}, "what-if")
     with st.expander(f"Assumptions and warnings ({len(variant.assumptions) + len(variant.warnings)})", icon=":material/info:"):
@@ -48,58 +48,76 @@ def render(choice: Choice) -> None:
             st.markdown(f"- {line}")
 
 
-def _headline(baseline: Scenario, variant: Scenario, result: Estimate) -> None:
-    model, device = name_of(baseline)
-    st.subheader(f"{model} on {device}", anchor=False)
-    work = baseline.workload
-    mix = " + ".join(use.kind for use in variant.techniques) or "nothing added"
-    other = [f"{field} {getattr(variant, field)}" for field in ("model", "hardware", "engine", "format") if getattr(variant, field) != getattr(baseline, field)]
-    if variant.parallel != baseline.parallel:
-        other.append(f"TP {variant.parallel.tp}")
-    st.markdown(
-        f"**{result.visual_tokens:,.0f}** visual + **{work.text_tokens:,}** text tokens in, **{work.output_tokens:,}** out, batch {work.batch}, "
-        f"{baseline.engine}, {baseline.format}. What if: **{', '.join([mix, *other])}**?"
-    )
+def _headline(baseline: Estimate, variant: Estimate, asked: Scenario) -> None:
+    """The question, its answer in two words, and what is asked about."""
+    before, work = baseline.scenario, baseline.scenario.workload
+    model, device = name_of(before)
+    mix = " + ".join(use.kind for use in asked.techniques)
+    other = [f"{field} {getattr(asked, field)}" for field in ("model", "hardware", "engine", "format") if getattr(asked, field) != getattr(before, field)]
+    if asked.parallel != before.parallel:
+        other.append(f"TP {asked.parallel.tp}")
+    question = ", ".join(item for item in (mix, *other) if item)
+    if not question:
+        st.subheader(f"{model} on {device}", anchor=False)
+    elif variant is baseline:
+        st.subheader(f"What if: {question}?", anchor=False)
+    else:
+        speed = speed_ups(before, variant.scenario)["latency_s"]
+        st.subheader(f"What if: {question}? {verdict(float(speed.expected))}", anchor=False)
+    about = f"**{model}** on **{device}**: " if question else ""
+    sizes = f"{baseline.visual_tokens:,.0f} visual + {work.text_tokens:,} text tokens in, {work.output_tokens:,} out, batch {work.batch:,}, {before.engine}, {before.format}."
+    answer = "" if variant is baseline else " " + change(baseline, variant, speed_ups(before, variant.scenario)["latency_s"])
+    st.markdown(about + sizes + answer)
+
+
+def verdict(speed: float) -> str:
+    """Speed-up in two words and a colour."""
+    if abs(speed - 1.0) < 0.005:
+        return ":gray[as fast as before]"
+    return f":green[{speed:.2f}x faster]" if speed > 1.0 else f":red[{1 / speed:.2f}x slower]"
 
 
 def _metrics(baseline: Estimate, variant: Estimate) -> None:
     columns = st.columns(6, gap="small")
     speed = speed_ups(baseline.scenario, variant.scenario)
     with columns[0]:
-        quantity("TTFT", baseline.ttft_s, variant.ttft_s, "s", f"Time to first token: preprocess + encode + project + prefill + the engine's own time. {BANDS}",
+        quantity("TTFT", baseline.ttft_s, variant.ttft_s, "s", "Time to first token: preprocess + encode + project + prefill + the engine's own time.",
                  (variant.ttft_s_lower, variant.ttft_s_upper), speed["ttft_s"])  # fmt: skip
     with columns[1]:
-        quantity("TPOT", baseline.tpot_s, variant.tpot_s, "s", f"Time per output token after the first. {BANDS}", (variant.tpot_s_lower, variant.tpot_s_upper), speed["tpot_s"])
+        quantity("TPOT", baseline.tpot_s, variant.tpot_s, "s", "Time per output token after the first.", (variant.tpot_s_lower, variant.tpot_s_upper), speed["tpot_s"])
     with columns[2]:
         quantity("Peak memory", float(baseline.memory.peak_bytes), float(variant.memory.peak_bytes), "B", "On the fullest device; exact up to what the engine reserves")
     with columns[3]:
-        quantity("Energy", baseline.energy_j, variant.energy_j, "J", "Per request; the power model is good to about 30%")
+        quantity("Energy", baseline.energy_j, variant.energy_j, "J", "Per request. The power model is good to about 30%, mostly alike on both sides; on other hardware the change has no range.",
+                 speed=speed.get("energy_j"))  # fmt: skip
     with columns[4]:
-        quantity("Cost per 1,000", baseline.cost_usd * 1e3, variant.cost_usd * 1e3, "$", "US dollars per 1,000 requests at the profile's hourly price")
+        quantity("Cost per 1,000", baseline.cost_usd * 1e3, variant.cost_usd * 1e3, "$", "US dollars per 1,000 requests at the profile's hourly price; on other hardware the change has no range, as prices are assumed.",
+                 speed=speed.get("cost_usd"))  # fmt: skip
     with columns[5]:
         _fidelity(variant)
+    st.caption(BANDS)
 
 
 def _fidelity(variant: Estimate) -> None:
     found = variant.fidelity
-    if found is None or found.retained is None:
-        silent = any(line.startswith("fidelity") for line in variant.warnings)
-        st.metric("Fidelity", "unknown" if silent else "100%", "no evidence" if silent else "nothing lossy", delta_color="off", delta_arrow="off",
-                  help="Share of the baseline's accuracy, from published results")  # fmt: skip
-        return
     with st.container(gap="xsmall"):
+        if found is None or found.retained is None:
+            silent = next((line for line in variant.warnings if line.startswith("fidelity")), "")
+            st.metric("Fidelity", "unknown" if silent else "100%", "no evidence" if silent else "nothing lossy", delta_color="off", delta_arrow="off",
+                      help=f"Share of the baseline's accuracy, from published results. {silent.removeprefix('fidelity: ')}")  # fmt: skip
+            st.caption("nobody published it for this mix" if silent else "baseline 100%")
+            return
         st.metric("Fidelity", f"{float(found.retained):.1%}", f"{found.grade} evidence", delta_color="off", delta_arrow="off",
                   help="Share of the baseline's accuracy. Direct: published for this technique on such a model; pooled: from its whole family. "
                   + "; ".join(found.evidence))  # fmt: skip
-        st.caption(f"baseline 100%  \n80%: {float(found.low) * 100:.1f} – {float(found.high):.1%}")
+        st.caption(f"baseline 100%  \nvalue {float(found.low) * 100:.1f} – {float(found.high):.1%}")
 
 
-def _verdict(baseline: Estimate, variant: Estimate, same: bool) -> None:
-    left, right = st.columns([3, 2])
+def _verdict(variant: Estimate) -> None:
+    left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.markdown(binding(variant) + ("" if same else " " + change(baseline, variant, speed_ups(baseline.scenario, variant.scenario)["latency_s"])))
-        suits = fit(variant)
-        remark(suits, "fit")
+        st.markdown(binding(variant))
+        remark(fit(variant, estimated), "fit")
         following = advice(variant, estimated)
         if following is not None:
             remark(following, "next")

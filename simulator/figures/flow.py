@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from simulator.figures.theme import BASELINE, BLUE, CYCLE, Mode, figure, ink, title, translucent
+from simulator.figures.theme import BASELINE, Mode, cycle, figure, ink, title, translucent
 
 _ENDS = {"patches": (0.0, 0.0), "encoder": (0.02, 0.44), "projector": (0.47, 0.47), "entering": (0.57, 0.57), "decoder": (0.575, 1.0)}
 _BANKS = {"vision encoder": 0.23, "projector": 0.52, "language model": 0.79}
@@ -19,7 +19,7 @@ def token_river(frames: Mapping[str, pd.DataFrame], mode: Mode = "light") -> go.
     data: list[dict[str, Any]] = []
     for position, (label, frame) in enumerate(frames.items()):
         base = position == 0 and len(frames) > 1
-        colour = BASELINE if base else (BLUE, *CYCLE[1:])[max(position - 1, 0)]
+        colour = BASELINE if base else cycle(mode)[max(position - 1, 0) % 8]
         names = [f"{row.place} layer {row.layer}" if row.place in ("encoder", "decoder") else str(row.place) for row in frame.itertuples()]
         last = float(frame["tokens"].iloc[-1])
         data.append(

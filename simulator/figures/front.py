@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from simulator.figures.grid import METRICS
-from simulator.figures.theme import BLUE, CYCLE, GREY, ORANGE, Mode, figure, ink, log_axis, title
+from simulator.figures.theme import GREY, ORANGE, Mode, cycle, figure, ink, log_axis, title
 from simulator.quantity import text
 
 
@@ -31,7 +31,7 @@ def pareto_scatter(
     kinds = list(dict.fromkeys(chosen.loc[ordered.index].astype(str)))
     for position, kind in enumerate(kinds):
         rows = ordered[chosen.loc[ordered.index].astype(str) == kind]
-        colour = (BLUE, *CYCLE[1:])[position % 8]
+        colour = cycle(mode)[position % 8]
         data.append(_cloud(rows, names, across, up, kind or "front", {"color": colour, "size": 11, "symbol": symbols[position % 8], "line": {"width": 1, "color": ink(mode)}}))
     knees = ordered[ordered["knee"].astype(bool)] if "knee" in ordered else ordered.iloc[:0]
     if len(knees):

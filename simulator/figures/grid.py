@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from simulator.figures.theme import BASELINE, BLUE, CYCLE, SEQUENTIAL, Mode, figure, ink, log_axis, title, translucent
+from simulator.figures.theme import BASELINE, SEQUENTIAL, Mode, cycle, figure, ink, log_axis, title, translucent
 from simulator.quantity import text
 
 STAGES = ("preprocess", "encode", "project", "prefill", "decode")
@@ -70,8 +70,9 @@ def lines(frames: Mapping[str, pd.DataFrame], path: str, metric: str, log: bool 
     """One line with its band per label over one numeric axis; shaded stretches say what binds the last of them. `at`: the scenario itself."""
     shown = METRICS[metric]
     data: list[dict[str, Any]] = []
+    first = int("baseline" in frames and len(frames) > 1)
     for position, (label, frame) in enumerate(frames.items()):
-        colour = BASELINE if position == 0 and len(frames) > 1 else (BLUE, *CYCLE[1:])[max(position - 1, 0)]
+        colour = BASELINE if position < first else cycle(mode)[(position - first) % 8]
         x = frame[path].tolist()
         if shown.band:
             low, high = ((frame[name] * shown.factor).tolist() for name in shown.band)
@@ -191,7 +192,7 @@ def comparison(frame: pd.DataFrame, labels: pd.Series, metric: str, mode: Mode =
                          "hovertemplate": "%{y}, <b>" + stage + "</b>: %{x:.4g}<extra></extra>"})  # fmt: skip
     else:
         data.append({"type": "bar", "orientation": "h", "y": names, "x": [frame.loc[row, metric] * shown.factor for row in order], "showlegend": False,
-                     "marker": {"color": BLUE, "pattern": {"shape": ["" if ok else "/" for ok in fits]}}, "hovertemplate": "%{y}: <b>%{x:.4g}</b><extra></extra>"})  # fmt: skip
+                     "marker": {"color": cycle(mode)[0], "pattern": {"shape": ["" if ok else "/" for ok in fits]}}, "hovertemplate": "%{y}: <b>%{x:.4g}</b><extra></extra>"})  # fmt: skip
     if shown.band:
         low, high = shown.band
         total = [frame.loc[row, metric] * shown.factor for row in order]

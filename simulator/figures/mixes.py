@@ -16,6 +16,7 @@ from simulator.figures.theme import (
     STAGE_COLOURS,
     VERMILLION,
     Mode,
+    cycle,
     figure,
     ink,
     seconds_unit,
@@ -46,7 +47,8 @@ def synergy_matrix(matrix: pd.DataFrame, quantity: str, reasons: Mapping[tuple[s
     ]  # fmt: skip
     return figure(
         data, mode, 150 + 52 * len(names), annotations=notes, margin={"t": 20},
-        xaxis={"title": title(f"synergy in {quantity} [times; 1: independent, diagonal: speed-up alone]"), "showgrid": False, "ticks": ""},
+        xaxis={"title": title(f"synergy in {quantity} [times; 1: independent, diagonal: speed-up alone]"), "showgrid": False, "ticks": "",
+               "tickvals": names, "ticktext": [_broken(name) for name in names], "tickangle": 0},
         yaxis={"title": title("technique"), "autorange": "reversed", "showgrid": False, "ticks": ""},
     )  # fmt: skip
 
@@ -55,6 +57,11 @@ def _cell(value: float, alone: bool) -> str:
     if not np.isfinite(value):
         return "excluded"
     return f"<b>{value:.2f}x</b>" if alone else f"{value:.2f}"
+
+
+def _broken(name: str) -> str:
+    """A name on as many lines as it has words."""
+    return name.replace("_", "_<br>").replace("-", "-<br>")
 
 
 def _wrapped(sentence: str, width: int = 70) -> str:
@@ -71,7 +78,7 @@ def shapley_bars(factors: Mapping[str, float], total: float, quantity: str, mode
     ranked = sorted(factors, key=lambda name: factors[name])
     data: list[dict[str, Any]] = [
         {"type": "bar", "orientation": "h", "y": ranked, "x": [factors[name] - 1.0 for name in ranked], "base": 1.0,
-         "marker": {"color": [BLUE if factors[name] >= 1 else VERMILLION for name in ranked]}, "text": [f"{factors[name]:.2f}x" for name in ranked],
+         "marker": {"color": [cycle(mode)[0] if factors[name] >= 1 else VERMILLION for name in ranked]}, "text": [f"{factors[name]:.2f}x" for name in ranked],
          "textposition": "outside", "cliponaxis": False, "hovertemplate": "%{y}: <b>%{text}</b><extra></extra>"},
     ]  # fmt: skip
     edge = [min(*factors.values(), 1.0), max(*factors.values(), 1.0)]

@@ -14,7 +14,9 @@ from simulator.quantity import text
 from simulator.spec.hardware import Chip
 
 EDGE = 0.03
-"""Operators without matrix FLOPs stand at this intensity [FLOP/B]; their height below the roof is then their share of bandwidth."""
+"""Operators with fewer matrix FLOPs per byte stand at this intensity [FLOP/B]; their height below the roof is then their share of bandwidth."""
+LOWEST = 1e-8
+"""Points below this share of the peak stand on the bottom line."""
 
 _HOVER = (
     "<b>%{customdata[0]}</b> (%{customdata[1]}, %{customdata[2]})<br>%{customdata[3]} in %{customdata[4]} calls, %{customdata[5]} of all"
@@ -27,29 +29,29 @@ def roofline(frames: Mapping[str, pd.DataFrame], chip: Chip, format: str = "bf16
     time that is drawn is one in ten thousand."""
     drawn = {label: frame[frame["share"] > 1e-4] for label, frame in frames.items()}
     lines, notes, right = _roof(chip, format, drawn, mode)
+    top = max(float(np.max(line["y"])) for line in lines)
     longest = max((float(frame["seconds"].max()) for frame in drawn.values() if len(frame)), default=1.0)
     data = list(lines)
-    lowest = np.inf
+    lowest, last = np.inf, len(drawn) - 1
+    kept = set(list(drawn.values())[-1]["stage"]) if drawn else set()
     for position, (label, frame) in enumerate(drawn.items()):
         for stage, rows in frame.groupby("stage", sort=False):
             hollow = position == 0 and len(drawn) > 1
-            data.append(_points(label, str(stage), rows, longest, hollow, position == len(drawn) - 1, mode))
+            data.append(_points(label, str(stage), rows, longest, hollow, position == last or stage not in kept, top * LOWEST, mode))
             lowest = min(lowest, float(np.min(data[-1]["y"])))
-    top = max(float(np.max(line["y"])) for line in lines)
     return figure(
         data, mode, 430, annotations=notes,
-        xaxis={"type": "log", "title": title("intensity [FLOP/B]; without matrix FLOPs: left edge"), "exponentformat": "power",
+        xaxis={"type": "log", "title": title("intensity [FLOP/B]; few or no matrix FLOPs: left edge"), "exponentformat": "power",
                "dtick": 1, "range": [np.log10(EDGE) - 0.25, np.log10(right)]},
         yaxis={"type": "log", "title": title("achieved [FLOP/s]"), "dtick": 1, "range": [np.log10(max(min(lowest, top), 1.0)) - 0.4, np.log10(top) + 0.6]},
         legend={"itemsizing": "constant"}, margin={"t": 44},
     )  # fmt: skip
 
 
-def _points(label: str, stage: str, rows: pd.DataFrame, longest: float, hollow: bool, legend: bool, mode: Mode) -> dict[str, Any]:
+def _points(label: str, stage: str, rows: pd.DataFrame, longest: float, hollow: bool, legend: bool, low: float, mode: Mode) -> dict[str, Any]:
     colour = STAGE_COLOURS[stage]
-    plain = rows["flops"].to_numpy() <= 0
-    x = np.where(plain, EDGE, np.maximum(rows["intensity"], EDGE))
-    y = np.where(plain, EDGE * rows["bytes"], rows["flops"]) / np.maximum(rows["seconds"], 1e-30)
+    x = np.maximum(rows["intensity"].to_numpy(), EDGE)
+    y = np.maximum(np.maximum(rows["flops"], EDGE * rows["bytes"]).to_numpy() / np.maximum(rows["seconds"].to_numpy(), 1e-30), low)
     return {
         "type": "scatter", "mode": "markers", "x": x, "y": y, "name": stage, "legendgroup": stage, "showlegend": legend,
         "marker": {
@@ -81,6 +83,6 @@ def _roof(
         ridge = peak / bandwidth
         lines.append({"type": "scatter", "mode": "lines", "x": [EDGE, ridge, right], "y": [EDGE * bandwidth, peak, peak],
                       "line": {"color": ink(mode), "width": 1.3}, "showlegend": False, "hoverinfo": "skip"})  # fmt: skip
-        notes.append({"x": np.log10(right), "y": np.log10(peak), "xanchor": "right", "yanchor": "bottom", "text": f"{name} {text(peak, 'FLOP/s')}"})
+        notes.append({"x": np.log10(ridge) - 0.15, "y": np.log10(peak), "xanchor": "right", "yanchor": "middle", "text": f"{name} {text(peak, 'FLOP/s')}"})
     notes.append({"x": np.log10(0.5), "y": np.log10(0.5 * bandwidth), "xanchor": "right", "yanchor": "bottom", "text": f"memory {text(bandwidth, 'B/s')}"})
     return lines, [note | {"showarrow": False, "font": {"size": 11}} for note in notes], right

@@ -18,7 +18,7 @@ Mode = Literal["light", "dark"]
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#999999"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, GREY, YELLOW)
-BASELINE, VARIANT = GREY, BLUE
+BASELINE = GREY
 
 STAGE_COLOURS = {
     "preprocess": GREY,
@@ -39,6 +39,12 @@ _INK: dict[Mode, tuple[str, str, str, str]] = {
 FONT = "Source Sans Pro, Source Sans, Helvetica, Arial, sans-serif"
 
 
+def cycle(mode: Mode) -> tuple[str, ...]:
+    """Colours of series in order; on a dark page the two blues change places, as a dark one is hard to see there."""
+    swapped = {BLUE: SKY, SKY: BLUE} if mode == "dark" else {}
+    return tuple(swapped.get(colour, colour) for colour in CYCLE)
+
+
 def template(mode: Mode = "light") -> go.layout.Template:
     """The page's own background (a saved picture has it too), thin grid, horizontal legend above the plot."""
     ink, grid, card, page = _INK[mode]
@@ -50,7 +56,7 @@ def template(mode: Mode = "light") -> go.layout.Template:
             "title": {"font": {"size": 15}, "x": 0.0, "xanchor": "left", "y": 1.0, "yanchor": "top", "yref": "container", "pad": {"t": 6}},
             "paper_bgcolor": page,
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "colorway": list(CYCLE),
+            "colorway": list(cycle(mode)),
             "xaxis": axis,
             "yaxis": axis,
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0.0, "xanchor": "left", "font": {"size": 11}},

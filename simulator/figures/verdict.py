@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal, final
 
+from simulator.memory import Memory
 from simulator.presets import presets
 from simulator.quantity import text
 from simulator.ratio import Ratio
@@ -31,6 +32,8 @@ _NEXT: dict[tuple[str, str], tuple[str, ...]] = {
     ("decode", "overhead"): ("speculative", "output_length"),
     ("decode", "compute"): ("weight_quant:format=fp8", "output_length"),
 }
+_SHORTER = ("output_length",)
+"""What gives another answer; advised only where nothing else gains."""
 
 
 @final
@@ -63,29 +66,42 @@ def binding(result: Estimate) -> str:
 def change(baseline: Estimate, variant: Estimate, speed: Ratio) -> str:
     """What the variant gains or loses on the whole answer, in one sentence; `speed` is baseline over variant with its own band."""
     expected, low, high = float(speed.expected), float(speed.lower), float(speed.upper)
-    times = f"{text(variant.latency_s, 's')} instead of {text(baseline.latency_s, 's')}"
+    head = f"The whole answer takes **{text(variant.latency_s, 's')} instead of {text(baseline.latency_s, 's')}**"
     if abs(expected - 1.0) < 0.005:
         return f"The whole answer takes as long as the baseline's, {text(variant.latency_s, 's')}."
     if expected > 1.0:
-        return f"The whole answer is **{expected:.2f}x faster** than the baseline's (80%: {low:.2f} to {high:.2f}x): {times}."
-    return f"The whole answer is **{1 / expected:.2f}x slower** than the baseline's (80%: {1 / high:.2f} to {1 / low:.2f}x): {times}."
+        return f"{head} (80%: {low:.2f} to {high:.2f}x faster)."
+    return f"{head} (80%: {1 / high:.2f} to {1 / low:.2f}x slower)."
 
 
-def fit(result: Estimate) -> Remark:
-    """Whether it fits, and the smallest tensor-parallel degree tried that does if not."""
+def fit(result: Estimate, estimate: Callable[[Scenario], Estimate]) -> Remark:
+    """Whether it fits; if not, the batch or the fewest devices that do."""
     memory, scenario = result.memory, result.scenario
     if memory.fits:
         return Remark("good", f"It fits, with room for {float(memory.max_batch):,.0f} such requests at once.")
     peak, capacity = text(float(memory.peak_bytes), "B"), text(float(memory.capacity_bytes), "B")
     sentence = f"It does not fit: {peak} peak on a device of {capacity}."
     if float(memory.max_batch) >= 1:
-        batch = int(memory.max_batch)
-        work = scenario.workload.model_copy(update={"batch": batch})
-        return Remark("bad", f"{sentence} A batch of {batch} would.", scenario.model_copy(update={"workload": work}), f"Use batch {batch}")
-    tp = scenario.parallel.tp * 2
-    split = scenario.parallel.model_copy(update={"tp": tp})
-    return Remark("bad", f"{sentence} Split the weights over {tp} devices, or quantise them.",
-                  scenario.model_copy(update={"parallel": split}), f"Use TP {tp}")  # fmt: skip
+        return Remark("bad", f"{sentence} {_smaller(memory)} would.", _batch(scenario, memory), f"Use batch {float(memory.max_batch):.0f}")
+    for tp in (2 * scenario.parallel.tp, 4 * scenario.parallel.tp, 8 * scenario.parallel.tp):
+        split = scenario.model_copy(update={"parallel": scenario.parallel.model_copy(update={"tp": tp})})
+        try:
+            wider = estimate(split).memory
+        except SpecError:
+            continue
+        if wider.fits:
+            return Remark("bad", f"{sentence} Split over {tp} devices it would.", split, f"Use TP {tp}")
+        if float(wider.max_batch) >= 1:
+            return Remark("bad", f"{sentence} {_smaller(wider)} split over {tp} devices would.", _batch(split, wider), f"Use TP {tp} and batch {float(wider.max_batch):.0f}")
+    return Remark("bad", f"{sentence} Nor does it split over eight times as many; quantise the weights, show less, or choose a smaller model.")
+
+
+def _smaller(memory: Memory) -> str:
+    return f"A batch of {float(memory.max_batch):,.0f}"
+
+
+def _batch(scenario: Scenario, memory: Memory) -> Scenario:
+    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"batch": int(memory.max_batch)})})
 
 
 def abouts(kind: str) -> list[About]:
@@ -137,15 +153,16 @@ def advice(result: Estimate, estimate: Callable[[Scenario], Estimate]) -> Remark
                 other = estimate(tried)
             except SpecError:
                 continue
-            if best is None or other.latency_s < best[0]:
+            if other.latency_s > 0.99 * result.latency_s:
+                continue
+            if best is None or (kind in _SHORTER, other.latency_s) < (best[1] in _SHORTER, best[0]):
                 best = (other.latency_s, kind, other)
-    if best is None or best[0] > 0.99 * result.latency_s:
+    if best is None:
         return None
     seconds, kind, other = best
     title = next((about.title for about in abouts(kind)), kind)
     loss = "" if other.fidelity is None or other.fidelity.retained is None else f", keeping {float(other.fidelity.retained):.1%} of accuracy"
-    sentence = (
-        f"Try {kind} next ({title}): the answer would take {text(seconds, 's')} instead of {text(result.latency_s, 's')}, "
-        f"TTFT {text(other.ttft_s, 's')} instead of {text(result.ttft_s, 's')}{loss}."
-    )
+    first, before = text(other.ttft_s, "s"), text(result.ttft_s, "s")
+    early = "" if first == before else f", TTFT {first} instead of {before}"
+    sentence = f"Try {kind} next ({title}): the answer would take {text(seconds, 's')} instead of {text(result.latency_s, 's')}{early}{loss}."
     return Remark("note", sentence, other.scenario, f"Add {kind}")

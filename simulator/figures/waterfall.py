@@ -8,15 +8,16 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from simulator.figures.theme import BASELINE, BLUE, CYCLE, VERMILLION, Mode, figure, title, translucent
+from simulator.figures.theme import BASELINE, VERMILLION, Mode, cycle, figure, title, translucent
 from simulator.quantity import text
 
 GB = 1e9
+_LINE = {"color": VERMILLION, "dash": "dash", "width": 1.5}
 
 
 def memory_waterfall(parts: Mapping[str, pd.DataFrame], mode: Mode = "light") -> go.Figure:
     """`parts`: label -> frame of `memory_parts`. One waterfall per label over the same owners."""
-    colours = (BLUE,) if len(parts) == 1 else (BASELINE, BLUE, *CYCLE[1:])
+    colours = cycle(mode) if len(parts) == 1 else (BASELINE, *cycle(mode))
     data: list[dict[str, Any]] = []
     capacities: dict[float, list[str]] = {}
     for position, (label, frame) in enumerate(parts.items()):
@@ -37,17 +38,14 @@ def memory_waterfall(parts: Mapping[str, pd.DataFrame], mode: Mode = "light") ->
             }
         )  # fmt: skip
         data.append({"type": "bar", "x": [None], "y": [None], "name": data[-1]["name"], "marker": {"color": colour}})
-    shapes = [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": size / GB, "y1": size / GB,
-               "line": {"color": VERMILLION, "dash": "dash", "width": 1.5}} for size in capacities]  # fmt: skip
-    notes = [
-        {"xref": "paper", "x": 0.0, "xanchor": "left", "y": size / GB, "yanchor": "bottom", "showarrow": False, "font": {"size": 11},
-         "text": f"capacity {_short(size / GB)} GB" + ("" if len(capacities) == 1 else f" ({', '.join(labels)})")}
-        for size, labels in capacities.items()
-    ]  # fmt: skip
+    for size, labels in capacities.items():
+        whose = "" if len(capacities) == 1 else f" of the {' and '.join(labels)}"
+        data.append({"type": "scatter", "mode": "lines", "x": [None], "y": [None], "name": f"capacity{whose}: {_short(size / GB)} GB", "line": _LINE})
+    shapes = [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": size / GB, "y1": size / GB, "line": _LINE} for size in capacities]
     top = max([*capacities, *(frame.attrs["peak"] for frame in parts.values())]) / GB
     return figure(
-        data, mode, 430, shapes=shapes, annotations=notes, waterfallgap=0.25, waterfallgroupgap=0.1, margin={"t": 44},
-        yaxis={"title": title("memory of the fullest device [GB]"), "range": [0, top * 1.12]}, xaxis={"title": title("owner"), "ticks": ""},
+        data, mode, 430, shapes=shapes, waterfallgap=0.25, waterfallgroupgap=0.1, margin={"t": 44},
+        yaxis={"title": title("memory of the fullest device [GB]"), "tickformat": ",", "range": [0, top * 1.12]}, xaxis={"title": title("owner"), "ticks": "", "type": "category"},
     )  # fmt: skip
 
 

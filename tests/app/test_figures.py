@@ -60,7 +60,7 @@ def test_units_on_every_axis_that_has_numbers(drawn):
 def test_one_template(drawn):
     for figure in drawn.values():
         assert figure.layout.template.layout.paper_bgcolor in ("#FFFFFF", "#11151A")
-        assert list(figure.layout.template.layout.colorway) == list(CYCLE)
+        assert sorted(figure.layout.template.layout.colorway) == sorted(CYCLE)
     assert drawn["river"].layout.template.layout.font.color != drawn["bars"].layout.template.layout.font.color
 
 

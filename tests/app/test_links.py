@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from simulator import Image, Scenario, Video, Workload, estimate
-from tests.app.driver import app, metric
+from tests.app.driver import app, metric, page
 
 PHOTO = Workload(images=(Image(width=3840, height=2160),), text_tokens=64, output_tokens=256)
 LOADED = {
@@ -87,6 +87,52 @@ def test_advice_that_is_taken_is_in_the_address():
     next(button for button in test.button if button.label.startswith("Add ")).click().run()
     again = app(**test.query_params)
     assert [item.value for item in again.metric] == [item.value for item in test.metric]
+
+
+UNHEARD = {
+    "a value out of range": ({"batch": "99999", "hw": "l40s"}, ["batch=99999"], {"hw": "l40s", "batch": 1}),
+    "no number": ({"text": "many", "out": "77"}, ["text=many"], {"out": 77}),
+    "one of a list": ({"with": ["fastv", "no-such"]}, ["with=no-such"], {"with": ["fastv"]}),
+    "an unknown parameter": ({"hardwear": "l40s", "fmt": "fp8"}, ["hardwear"], {"fmt": "fp8"}),
+    "a technique that is not in the mix": ({"with": "fastv", "kv_quant.bits": "4"}, ["kv_quant.bits"], {"with": ["fastv"]}),
+    "a parameter no technique has": ({"with": "fastv", "fastv.kept": "0.5"}, ["fastv.kept"], {"with": ["fastv"]}),
+    "sizes that do not count": ({"look": "GUI screenshot, 1080p", "w": "77"}, ["w"], {"look": "gui"}),
+    "several": ({"batch": "0", "tp": "x", "text": "9"}, ["batch=0", "tp=x"], {"text": 9}),
+    "a fraction of a token": ({"text": "1.5"}, ["text=1.5"], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNHEARD)
+def test_a_link_says_what_of_it_was_not_understood_and_keeps_the_rest(name):
+    link, named, kept = UNHEARD[name]
+    test = app(**link)
+    told = next(item.value for item in test.warning if "link" in item.value)
+    assert not test.exception and metric(test, "TTFT")
+    assert all(f"`{word}`" in told for word in named) and told.count("\n- ") == len(named)
+    assert all(test.session_state[key] == value for key, value in kept.items())
+    next(button for button in test.button if button.label == "Understood").click().run()
+    assert not any("link" in item.value for item in test.warning)
+
+
+HEARD = ({}, {"with": ""}, {"techniques": "none"}, {"look": "GUI screenshot, 1080p", "text": "64", "pre": "TRUE"}, {"with": ["fastv", "kv_quant"], "kv_quant.bits": "4", "fastv.keep": "0.50"},
+         {"s.x": "batch [requests]", "d.point": "elsewhere", "c.dev": "l40s"}, {"look": "Own sizes", "n": "0", "vn": "1", "vw": "320", "sec": "12.50"})  # fmt: skip
+
+
+@pytest.mark.parametrize("link", HEARD, ids=str)
+def test_a_link_that_was_understood_says_nothing(link):
+    test = app(**link)
+    assert not test.exception and not any("link" in item.value for item in test.warning)
+
+
+def test_what_a_page_shows_is_in_its_address():
+    """The open tab, the paper, the point: an address gives them back."""
+    test = page("literature", **{"l.tab": "Coverage"})
+    assert not test.exception and test.dataframe
+    test = page("literature", **{"l.paper": "fastv"})
+    assert test.selectbox(key="l.paper").value == "fastv" and any(button.label == "What if: fastv" for button in test.button)
+    test = page("design_space", **{"d.mix": ["weight_quant"], "d.hw": ["l40s"], "d.point": "no techniques, l40s, batch 1", "d.ttft": "5"})
+    assert test.selectbox(key="d.point").value == "no techniques, l40s, batch 1" and test.select_slider(key="d.ttft").value == "5"
+    assert any("Chosen: no techniques" in item.value for item in test.markdown)
 
 
 MODELS = ("qwen2.5-vl-7b", "internvl3-8b", "llava-1.5-7b", "gemma-3-12b", "qwen3-vl-30b-a3b")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulator.explorer.registry import PAGES
-from tests.app.driver import app, page, said
+from tests.app.driver import app, metric, page, said
 
 
 @pytest.mark.parametrize("entry", PAGES, ids=lambda entry: entry.module)
@@ -66,6 +66,26 @@ def test_design_space_without_evidence_on_an_axis():
     """Fidelity upwards: mixes without evidence have no number and are left out, not drawn at 0."""
     test = page("design_space", **{"d.mix": ["weight_quant", "kv_quant"], "d.hw": ["l40s"], "d.y": "accuracy retained [%]"})
     assert not test.exception and not test.error
+
+
+def test_default_mixes_all_have_evidence():
+    test = page("design_space")
+    assert metric(test, "Fidelity") != "unknown" and not any("nobody has published" in item.value for item in test.markdown)
+
+
+def test_a_mix_without_evidence_says_whose_is_missing():
+    test = page("design_space", **{"d.mix": ["kv_quant"], "d.hw": ["l40s"], "d.point": "kv_quant, l40s, batch 1"})
+    assert metric(test, "Fidelity") == "unknown" and any("accuracy of kv_quant" in item.value for item in test.caption)
+
+
+def test_every_reason_is_there_in_full():
+    """A table that wraps: no cell is cut off."""
+    from simulator.explorer.interactions import MIX
+    from simulator.search import interaction
+    from tests.app.test_what_if import SCENARIO
+
+    shown = page("interactions").table[0].value
+    assert sorted(shown["why"]) == sorted(pair.why for pair in interaction(SCENARIO, MIX).pairs)
 
 
 def test_interactions_needs_two():

@@ -90,7 +90,32 @@ def test_model_that_does_not_fit_offers_more_devices():
     assert "does not fit" in said(test) and not test.exception
     button = next(button for button in test.button if button.label.startswith("Use TP"))
     button.click().run()
-    assert test.number_input(key="vtp").value == 2
+    assert test.number_input(key="vtp").value == 4 and "It fits" in said(test)  # 2 x 80 GB hold the weights and nothing else
+
+
+def test_batch_and_devices_that_would_do_are_offered_together():
+    test = app(model="qwen2.5-vl-72b", batch="512", **{"with": ""})
+    button = next(button for button in test.button if button.label.startswith("Use TP") and "batch" in button.label)
+    button.click().run()
+    assert "It fits" in said(test) and not test.exception
+
+
+def test_a_shorter_answer_is_advised_only_where_nothing_else_gains():
+    assert not any(button.label == "Add output_length" for button in app().button)
+
+
+def test_the_answer_stands_in_the_headline():
+    before, after = estimate(SCENARIO), estimate(Scenario(**{**SCENARIO.model_dump(), "techniques": ["fastv"]}))
+    headline = app(**{"with": ["fastv"]}).subheader[0].value
+    assert "fastv" in headline and f"{before.latency_s / after.latency_s:.2f}x faster" in headline
+    assert "slower" in app(hw="h100-sxm", vhw="l40s", **{"with": ""}).subheader[0].value
+
+
+def test_changes_of_energy_and_money_have_a_range_on_the_same_hardware_alone():
+    def ranges(**query) -> int:
+        return sum("change" in item.value for item in app(**query).caption if "baseline" in item.value)
+
+    assert ranges(**{"with": ["divprune"]}) == 4 and ranges(vhw="l40s", **{"with": ["divprune"]}) == 2
 
 
 def test_context_exceeded_is_a_sentence():
