@@ -20,8 +20,8 @@ _ENGINE_KERNEL = {
 }
 
 
-def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
-    """The kernels an engine really starts for an operator with that work."""
+def lowered(op: AbstractOp, work: Work, engine: Engine, phase: str = "") -> tuple[Work, ...]:
+    """The kernels an engine really starts for an operator with that work, in a phase."""
     if isinstance(op, Attention):
         kernel = getattr(engine, _ENGINE_KERNEL[work.kernel])
         if engine.copies_cache and work.kernel in ("decode_attention", "mla_decode"):
@@ -29,7 +29,9 @@ def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
             return (appended, *_attended(op, work, engine, kernel))
         return _attended(op, work, engine, kernel)
     if engine.passes > 1.0 and work.kernel in UNFUSED:
-        moved = work.activation_bytes * engine.passes
+        traffic = engine.traffic
+        times = traffic.get(f"{phase} {work.kernel}", traffic.get(work.kernel, engine.passes))
+        moved = work.activation_bytes * times
         return (_pass(work.name, work.kernel, moved),)
     return (work,)
 
@@ -95,8 +97,9 @@ def _materialised(op: Attention, work: Work, engine: Engine) -> tuple[Work, ...]
         )  # fmt: skip
 
     wide = engine.softmax_bits / 8.0
-    # mask: read and write; softmax: read, write wide; back to the compute width: read wide, write.
-    moved = scores * (2.0 + 2.0 + 2.0 + 2.0 + (2.0 * wide if wide > 2.0 else 0.0))
+    # scale: read and write; mask, where there is one: the same; softmax: read, write wide; back to the compute width: read wide, write.
+    masked = 0.0 if work.kernel == "encoder_attention" else 4.0
+    moved = scores * (4.0 + masked + 2.0 + wide + (wide + 2.0 if wide > 2.0 else 0.0))
     out += [product("scores", op.head_dim, keys), _pass("softmax", "softmax", moved), product("values", op.value_dim, values)]
     return tuple(out)
 

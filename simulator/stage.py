@@ -98,7 +98,7 @@ class Bundle:
             self.compute_floor = self.compute_floor + flops / peak
 
     def _time(self, op: AbstractOp, work: Work, names: tuple[str, ...], phase: str, machine: Machine) -> None:
-        for kernel in lowered(op, work, machine.engine):
+        for kernel in lowered(op, work, machine.engine, phase):
             size = _size(kernel)
             runs: Numeric = 1.0
             if isinstance(size, ndarray):

@@ -84,6 +84,70 @@ def test_kernels_outside_the_layers() -> None:
     assert load_engine("hf-sdpa").kernels["pass"] + 11.0 == pytest.approx(outside, abs=6.0)
 
 
+def moved(rows: int = 64, hidden: int = 256, heads: int = 8, inner: int = 512) -> dict[str, float]:
+    """Bytes that the element-wise kernels of one Llama layer of transformers move in eager prefill, by what they belong to."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    found: Counter[str] = Counter()
+
+    def bytes_of(value: Any) -> float:
+        if isinstance(value, (list, tuple)):
+            return sum(bytes_of(item) for item in value)
+        if not isinstance(value, torch.Tensor) or value.numel() < rows * heads:  # weights of a norm and means of a row are small
+            return 0.0
+        distinct = [size for size, stride in zip(value.shape, value.stride(), strict=True) if stride]
+        return float(torch.Size(distinct).numel() * value.element_size())
+
+    def kind(name: str, shapes: list[tuple[int, ...]]) -> str:
+        if (1, heads, rows, rows) in shapes:
+            return "softmax"
+        if (1, heads, rows, hidden // heads) in shapes or (1, heads, rows, hidden // heads // 2) in shapes:
+            return "rope" if name != "clone" else "other"
+        if (1, rows, inner) in shapes:
+            return "activation"
+        return "norm" if (1, rows, hidden) in shapes else "other"
+
+    class Counting(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            name = func.__name__.split(".")[0]
+            if name not in VIEWS and name not in ("mm", "bmm", "embedding"):
+                flat = [item for arg in args for item in (arg if isinstance(arg, list | tuple) else (arg,)) if isinstance(item, torch.Tensor)]
+                found[kind(name, [tuple(item.shape) for item in flat])] += bytes_of(list(args)) + bytes_of(out)
+            return out
+
+    def run(layers: int) -> Counter[str]:
+        found.clear()
+        config = transformers.LlamaConfig(
+            vocab_size=100, hidden_size=hidden, intermediate_size=inner, num_attention_heads=heads, num_key_value_heads=heads,
+            num_hidden_layers=layers, attn_implementation="eager",
+        )  # fmt: skip
+        model = transformers.LlamaForCausalLM(config).eval().to(torch.bfloat16)
+        with torch.no_grad(), Counting():
+            model(input_ids=torch.randint(3, 90, (1, rows)), use_cache=False)
+        return Counter(found)
+
+    two, three = run(2), run(3)
+    return {name: three[name] - two[name] for name in three}
+
+
+def test_bytes_of_unfused_operators_are_those_that_transformers_moves() -> None:
+    """Prefill of one layer: norms with residual sums, rotary embedding, activation, scores. On a GPU softmax casts its input itself,
+    which saves 8 bytes a score."""
+    rows, hidden, heads, inner = 64.0, 256.0, 8.0, 512.0
+    found = moved(int(rows), int(hidden), int(heads), int(inner))
+    traffic = load_engine("hf-eager").traffic
+    assert traffic["norm"] * 8.0 * hidden * rows * 2.0 == pytest.approx(found["norm"], rel=0.02)
+    assert traffic["rope"] * 4.0 * 2.0 * hidden * rows == pytest.approx(found["rope"], rel=0.05)  # cosines and sines are shared by the heads
+    assert traffic["activation"] * 6.0 * inner * rows == pytest.approx(found["activation"], rel=0.02)
+    op = Attention("attention", heads, heads, hidden / heads, hidden / heads, "causal")
+    kernels = lowered(op, op.work(Shape("prefill", 1.0, Tokens(0.0, rows))), load_engine("hf-eager"), "prefill")
+    scores = next(float(item.bytes) for item in kernels if item.name == "softmax")
+    assert scores + 8.0 * heads * rows * rows == pytest.approx(found["softmax"], rel=0.03)
+
+
 def attention(engine: str, rows: float = 1.0, context: float = 32768.0, varlen: bool = False) -> dict[str, Any]:
     op = Attention("attention", 28.0, 4.0, 128.0, 128.0, "causal", varlen=varlen)
     shape = Shape("decode", 1.0, Tokens(0.0, rows), Tokens(context, 0.0))
