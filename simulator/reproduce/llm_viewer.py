@@ -71,11 +71,13 @@ def _layer(language: LanguageModel, tokens: float, width: float) -> Iterator[_Op
 
 
 def roofline(language: LanguageModel, tokens: float, bits: float, peak: float, bandwidth: float) -> Roofline:
-    """One prefill of `tokens` tokens with weights, activations and cache of `bits` bits; the head on the last token."""
+    """One prefill of `tokens` tokens with weights, activations and cache of `bits` bits; the head on the last token, which the tool
+    (github hahnyuan/LLM-Viewer, model_analyzer.py until its configurations took the head over) counts as one operation and one byte a
+    weight, whatever its width."""
     width, layers = bits / 8.0, float(language.stack.layers)
     head = float(language.hidden * language.vocabulary)
     operators = [(layers, item) for item in _layer(language, tokens, width)]
-    operators.append((1.0, _Operator(2.0 * head, head * width, language.hidden * width, language.vocabulary * width)))
+    operators.append((1.0, _Operator(head, head, language.hidden * width, language.vocabulary * width)))
     flops = moved = stored = seconds = 0.0
     for count, item in operators:
         bytes_ = item.weights + item.read + item.stored + item.cache

@@ -11,10 +11,8 @@ from simulator.reproduce.stand_ins import bytes_per_token, model_named
 from simulator.reproduce.verdict import judge
 
 EXCEPTIONS = {
-    "p0027": "13.7 GB printed, 13.88 by the formulas that give the other 30 figures of the table",
     "p0029": "0.28 T printed where a quarter of 0.91 T is 0.23 T; the same cell of the 13B model has 0.45, a quarter of 1.8",
     "p0037": "4.6 T before is 18.2 T rounded, over four, rounded again",
-    "p0039": "6.8 GB printed, 6.69 by the formulas",
     "p0066": "192 tokens on average count recycled ones, which the layer counts in the code leave out",
 }
 
