@@ -88,6 +88,8 @@ def _print_reasons(console: Console, results: Sequence[Result], every: bool) -> 
     for item in results:
         if item.verdict == "impossible":
             reasons.setdefault("[red]beyond the floor: cannot have been measured as described[/]", []).append(item.row.id)
+        if item.verdict == "doubtful":
+            reasons.setdefault(item.why.partition(";")[0], []).append(item.row.id)
         if every or item.verdict == "not comparable":
             reasons.setdefault(item.why, []).append(item.row.id)
     for why, rows in reasons.items():
@@ -102,7 +104,7 @@ def _print_screen(args: argparse.Namespace, results: Sequence[Result], scores: S
     from simulator.commands.screen import console as screen
 
     console = screen()
-    colours = {"inside": "green", "reproduced": "green", "outside": "yellow", "off": "yellow", "impossible": "red"}
+    colours = {"inside": "green", "reproduced": "green", "outside": "yellow", "off": "yellow", "doubtful": "yellow", "impossible": "red"}
     if not args.summary:
         shown = Table(box=None, pad_edge=False, header_style="bold")
         for title in HEADER:

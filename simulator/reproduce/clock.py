@@ -17,10 +17,12 @@ from simulator.host import load_host
 from simulator.measure import floor_seconds
 from simulator.memory import Memory, memory
 from simulator.presets import resolve
-from simulator.program import Grid, Program, StageName, VisualInput
+from simulator.program import Program, StageName, VisualInput
 from simulator.quantity import Numeric
-from simulator.reproduce.prior import drafting_factor, draws, host_factor
-from simulator.reproduce.question import NotComparableError, Question
+from simulator.reproduce.pictures import seen
+from simulator.reproduce.prior import drafting_factor, draws, host_factor, loop_factor
+from simulator.reproduce.question import Question
+from simulator.reproduce.setting import NotComparableError
 from simulator.reproduce.stand_ins import model_named
 from simulator.spec.deployment import Engine, Parallelism, load_engine
 from simulator.spec.load_hardware import load_hardware
@@ -32,15 +34,13 @@ from simulator.techniques.speculative import CYCLE, LEVEL, Speculative
 
 Array = NDArray[np.float64]
 
-SIDE = 24.0
-"""Patches on a side of a crop where only the number of visual tokens is stated (336 pixels of 14)."""
-
 STAGES: dict[str, tuple[StageName, ...]] = {
     "ttft": ("preprocess", "encode", "project", "prefill"),
     "cuda_time": ("encode", "project", "prefill"),
     "prefill_time": ("prefill",),
     "tpot": ("decode",),
     "latency": ("preprocess", "encode", "project", "prefill", "decode"),
+    "answer_time": ("preprocess", "encode", "project", "prefill", "decode"),
 }
 
 
@@ -156,25 +156,14 @@ def _plain(model: Lvlm, question: Question, parallel: Parallelism) -> Program:
     visual = _numeric(question.visual)
     decoder = build_decoder(model, parallel.tp, parallel.pp)
     towers = ()
-    seen = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)
+    shown = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)
     if max(question.visual) > 0.0 and model.vision is not None:
-        grid = _grid(model, visual)
-        towers = (build_tower(model, (grid,), parallel.tp),)
-        pixels = grid.crops * grid.pixels
-        seen = VisualInput((grid,), 0.0, 1.0, pixels, pixels, 1.0)
+        shown = seen(model, visual, question.video, question.frames)
+        towers = (build_tower(model, shown.grids, parallel.tp),)
     return Program(
-        batch=question.batch, text=_numeric(question.text), output=_numeric(question.output), visual_input=seen, towers=towers,
+        batch=question.batch, text=_numeric(question.text), output=_numeric(question.output), visual_input=shown, towers=towers,
         decoder=decoder,
     )  # fmt: skip
-
-
-def _grid(model: Lvlm, visual: Numeric) -> Grid:
-    """Crops of 24 x 24 patches whose tokens add up to the number stated: 576 each, or a quarter where the projector joins 2 x 2."""
-    assert model.vision is not None and model.projector is not None
-    merge = float(getattr(model.projector, "merge", 1) or 1)
-    side = SIDE if merge == 1.0 else SIDE * merge
-    tokens = (side / merge) ** 2
-    return Grid(visual / tokens, side, side, tokens, (side * float(model.vision.patch)) ** 2)
 
 
 def clock(question: Question, metric: str) -> Clock:
@@ -186,7 +175,7 @@ def clock(question: Question, metric: str) -> Clock:
     high: dict[str, Array] = {}
     for name in STAGES[metric]:
         total = run.totals[name]
-        share = draws().preprocess if name == "preprocess" else np.ones_like(seconds)
+        share = _host_share(metric) if name == "preprocess" else np.ones_like(seconds)
         seconds = seconds + _array(total.seconds) * share
         if name in ("encode", "project", "prefill", "decode"):
             fixed = engine.step.seconds if name == "decode" else 0.0 if name == "project" else engine.stage.seconds
@@ -200,12 +189,17 @@ def clock(question: Question, metric: str) -> Clock:
         for fit, (below, above) in total.uncertain().items():
             low[fit] = low.get(fit, np.zeros_like(seconds)) + _array(below) * share
             high[fit] = high.get(fit, np.zeros_like(seconds)) + _array(above) * share
-    if metric in ("ttft", "latency"):
+    if metric in ("ttft", "latency", "answer_time"):
         seconds = seconds + engine.request.seconds
         for store in (low, high):
             store["request"] = np.full_like(seconds, engine.request.seconds * engine.request.spread)
     result = Clock(np.maximum(seconds, floor), low, high, floor)
     return result if metric != "tpot" else _per_token(result, np.maximum(found.output - 1.0, 1.0))
+
+
+def _host_share(metric: str) -> Array:
+    """How often the modelled host work counts in that time, per draw: always, and more of it, in the loop of a script."""
+    return loop_factor() if metric == "answer_time" else draws().preprocess
 
 
 def _per_token(item: Clock, tokens: Array) -> Clock:

@@ -13,7 +13,8 @@ from simulator.reproduce.llm_viewer import V100, V100_BANDWIDTH, Roofline, roofl
 from simulator.reproduce.mixture import Band
 from simulator.reproduce.predict import Prediction
 from simulator.reproduce.prior import TEXT
-from simulator.reproduce.question import NotComparableError, Question, questions, shipped, techniques_of
+from simulator.reproduce.question import Question, questions, shipped
+from simulator.reproduce.setting import UNSAID, NotComparableError, techniques_of
 from simulator.reproduce.stand_ins import bytes_per_token
 from simulator.reproduce.table import Row, load_table
 
@@ -78,7 +79,7 @@ def _paired(row: Row) -> float:
 def _flops(row: Row) -> tuple[Prediction, Prediction | None]:
     method = techniques_of(row)
     if not method:
-        raise NotComparableError("the setting cannot be said as techniques")
+        raise NotComparableError(UNSAID)
     convention = CONVENTIONS.get(row.entry, "c4")
     asked = questions(replace(row, engine="hf-sdpa", hardware=row.hardware or "a100-sxm-80gb"))
     first = asked.pairs[0][0]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+LOOKED_AT = frozenset(("fastv", "holitom", "nvila"))
+"""Methods of the held-out half whose misses were diagnosed later; they count as development since, and never go back."""
+
 
 def held_out(entry: str) -> bool:
-    """Whether a method's rows are kept for validation: half of all names, by a hash that knows nothing of them."""
-    return int(sha256(entry.encode()).hexdigest(), 16) % 2 == 1
+    """Whether a method's rows are kept for validation: half of all names, by a hash that knows nothing of them, less those looked at."""
+    return int(sha256(entry.encode()).hexdigest(), 16) % 2 == 1 and entry not in LOOKED_AT

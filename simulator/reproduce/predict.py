@@ -10,10 +10,11 @@ import numpy as np
 from simulator.reproduce.clock import Answer, Array, Clock, answer, clock
 from simulator.reproduce.mixture import Band, mixture
 from simulator.reproduce.prior import CODE, NOISE
-from simulator.reproduce.question import NotComparableError, Question, questions, techniques_of
+from simulator.reproduce.question import Question, questions
+from simulator.reproduce.setting import UNSAID, NotComparableError, dense, techniques_of
 from simulator.reproduce.table import Row
 
-TIMES = {"ttft": "ttft", "prefill_time": "prefill_time", "tpot": "tpot", "latency": "latency", "cuda_time": "cuda_time"}
+TIMES = {item: item for item in ("ttft", "prefill_time", "tpot", "latency", "cuda_time", "answer_time")}
 RATES = {"decode_throughput": "tpot", "generate_throughput": "latency"}
 SPEEDUPS = {
     "prefill_speedup": "prefill_time", "llm_speedup": "prefill_time", "ttft_speedup": "ttft", "decode_speedup": "tpot",
@@ -50,11 +51,11 @@ def predict(row: Row) -> Prediction:
     """The prediction of a timed or weighed row. Raises NotComparableError with the reason where there is none."""
     if row.value is None:
         raise NotComparableError("no figure is printed")
-    if not techniques_of(row) and "dense" not in row.method and not row.method.startswith("full"):
-        raise NotComparableError("the setting cannot be said as techniques")
+    asked = questions(row)
+    if not techniques_of(row) and not dense(row):
+        raise NotComparableError(UNSAID)
     if row.method.startswith("Context streaming"):
         raise NotComparableError("the history's cache is reused, and only its length is stated")
-    asked = questions(row)
     parts = [_component(row, method, baseline) for method, baseline in asked.pairs]
     weight = np.concatenate([part.weight for part in parts])
     notes = asked.assumed
@@ -129,7 +130,7 @@ def _component(row: Row, method: Question, baseline: Question) -> _Component:
     if metric is None:
         raise NotComparableError(f"{row.metric} is no time, rate or memory of a scenario")
     if method == baseline:
-        raise NotComparableError("the setting cannot be said as techniques")
+        raise NotComparableError(UNSAID)
     top, bottom = clock(method, metric), clock(baseline, metric)
     if row.metric in SPEEDUPS:
         top, bottom = bottom, top

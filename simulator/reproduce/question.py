@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.literature import load_entries
-from simulator.presets import resolve
 from simulator.reproduce.prior import (
     DRAFTING,
     ENGINES,
@@ -25,28 +24,21 @@ from simulator.reproduce.prior import (
     draws,
     log_uniform,
 )
+from simulator.reproduce.setting import PLAIN, NotComparableError, drafts, evicts, techniques_of, weights
 from simulator.reproduce.stand_ins import bytes_per_token, model_named
 from simulator.reproduce.table import Row, load_table
 from simulator.spec.load_hardware import hardware_names
 from simulator.spec.model import Lvlm
-from simulator.spec.scenario import parse_technique
-from simulator.spec.source import SpecError
 
 TINYCHAT = str(Path(__file__).with_name("tinychat.yaml"))
-_WEIGHTS = {
-    "w4a16": "weight_quant:format=w4a16", "w4a16+w8a8-vision": "weight_quant:format=w4a16", "w4a16-bnb": "weight_quant:format=w4a16",
-    "w8a16": "weight_quant:format=weight_only,bits=8", "w3a16": "weight_quant:format=weight_only,bits=3", "fp8": "weight_quant:format=fp8",
-    "w8a8": "weight_quant:format=w8a8",
-}  # fmt: skip
 UNMODELLED = ("MLC", "llama.cpp", "ExLlamaV2")
-_PLAIN = ("", "fp16", "bf16")
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Question:
     """One engine on one device. visual, text, output: one value per draw. devices: in a pipeline for transformers, else tensor-parallel.
-    flops_scale: 2 for products accumulated in fp16, which GeForce chips do at twice the rate of fp32."""
+    video: the visual tokens are a clip's; frames: how many it has, 0 where that is not stated. flops_scale: 2 for products accumulated in fp16, which GeForce chips do at twice the rate of fp32."""
 
     model: str
     hardware: str
@@ -57,6 +49,8 @@ class Question:
     text: tuple[float, ...]
     output: tuple[float, ...]
     techniques: tuple[str, ...]
+    video: bool = False
+    frames: float = 0.0
     flops_scale: float = 1.0
 
 
@@ -69,10 +63,6 @@ class Questions:
     assumed: tuple[str, ...]
 
 
-class NotComparableError(ValueError):
-    """A row the simulator has nothing to say about; the message is the reason."""
-
-
 def questions(row: Row) -> Questions:
     """The scenarios of a row, or NotComparableError with the reason."""
     model = shipped(row)
@@ -80,15 +70,15 @@ def questions(row: Row) -> Questions:
     engines, more = _engines(row)
     devices, hardware = _hardware(row)
     notes = [*assumed, *more, *hardware]
-    method, baseline = techniques_of(row), _weights(row.precision_baseline)
-    count = int(row.devices or 1)
+    method, baseline = techniques_of(row), weights(row.precision_baseline)
+    count, video, frames = int(row.devices or 1), _video(row), _frames(row)
     if not row.batch and "batch" not in row.assumed_fields:
         notes.append("batch 1")
     pairs: list[tuple[Question, Question]] = []
     for engine in engines:
         for device in devices:
-            first = Question(row.model, device, engine, count, row.batch or 1.0, visual, text, output, method, _scale(row, device))
-            plain = Question(row.model, device, _plain_engine(row, engine), count, row.batch or 1.0, visual, text, output, baseline)
+            first = Question(row.model, device, engine, count, row.batch or 1.0, visual, text, output, method, video, frames, _scale(row, device))
+            plain = Question(row.model, device, _plain_engine(row, engine), count, row.batch or 1.0, visual, text, output, baseline, video, frames)
             pairs.append((first, plain))
     return Questions(tuple(pairs), tuple(dict.fromkeys(notes)))
 
@@ -103,52 +93,6 @@ def shipped(row: Row) -> Lvlm:
     return model
 
 
-def techniques_of(row: Row) -> tuple[str, ...]:
-    """The row's setting as `--with` expressions, with the accepted length and the precision that the row states."""
-    texts = [text for text in row.techniques.split(";") if text]
-    found: list[str] = []
-    kinds: set[str] = set()
-    for text in texts:
-        parts = {type(item).__module__.rsplit(".", 1)[-1] for _, item in _resolved(text)}
-        if "speculative" in parts:
-            text = _speculative(row, text)
-        kinds |= parts
-        found.append(text)
-    if "weight_quant" not in kinds:
-        found += _weights(row.precision)
-    if row.precision == "kv4" and "kv_quant" not in kinds:
-        found.append("kv_quant:bits=4")
-    return tuple(found)
-
-
-def _resolved(text: str) -> tuple[tuple[str, object], ...]:
-    try:
-        use = parse_technique(text)
-        return resolve(use.kind, use.parameters)
-    except ValueError as error:
-        raise SpecError(f"techniques: {error}") from None
-
-
-def _speculative(row: Row, text: str) -> str:
-    extra: list[str] = []
-    if row.accuracy_metric.startswith("accepted-length") and row.accuracy_value is not None:
-        extra.append(f"accepted={row.accuracy_value:g},relax=0")
-        text = ",".join(part for part in text.replace(":", ",", 1).split(",") if not part.startswith(("relax=", "accepted=")))
-        head, _, rest = text.partition(",")
-        text = f"{head}:{rest}" if rest else head
-    if row.draft:
-        extra.append(f"drafter={row.draft}")
-    return text + ("," if ":" in text else ":") + ",".join(extra) if extra else text
-
-
-def _weights(precision: str) -> tuple[str, ...]:
-    if precision in _PLAIN or precision.startswith(("kv", "int8-")):
-        return ()
-    if precision not in _WEIGHTS:
-        raise NotComparableError(f"precision {precision} has no cost model")
-    return (_WEIGHTS[precision],)
-
-
 def _engines(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if row.engine == "tinychat":
         return (TINYCHAT,), ()
@@ -161,16 +105,6 @@ def _engines(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return names, ("engine: " + ", ".join(names),)
 
 
-def evicts(row: Row) -> bool:
-    """Whether the setting drops cache rows by attention scores: then decoding ran on attention that repeats KV heads or is eager."""
-    return any(type(item).__module__.endswith(".kv_evict") for text in row.techniques.split(";") if text for _, item in _resolved(text))
-
-
-def drafts(row: Row) -> bool:
-    """Whether the setting is speculative: then both sides ran on modelling code with a mask tensor and a cache of its own."""
-    return any(type(item).__module__.endswith(".speculative") for text in row.techniques.split(";") if text for _, item in _resolved(text))
-
-
 def _scale(row: Row, device: str) -> float:
     halved = row.engine == "tinychat" and row.precision.startswith("w4") and "legacy" not in row.method
     return 2.0 if halved and device.startswith("rtx-") else 1.0
@@ -178,7 +112,7 @@ def _scale(row: Row, device: str) -> float:
 
 def _plain_engine(row: Row, engine: str) -> str:
     """TinyChat's fp16 baseline is Transformers, as its authors say; any other baseline ran under the engine of the method."""
-    return "hf-sdpa" if engine == TINYCHAT and row.precision_baseline in _PLAIN else engine
+    return "hf-sdpa" if engine == TINYCHAT and row.precision_baseline in PLAIN else engine
 
 
 def _hardware(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -230,8 +164,14 @@ def _seen(row: Row, model: Lvlm, unit: NDArray[np.float64], notes: list[str]) ->
     return log_uniform(unit, bounds)
 
 
+def _frames(row: Row) -> float:
+    """Frames of a clip, where the column `image` has them ("64 frames"); else 0."""
+    count, _, unit = row.image.partition(" ")
+    return float(count) if unit == "frames" and count.isdigit() else 0.0
+
+
 def _video(row: Row) -> bool:
-    return any(item.id == row.entry and item.modality in ("video", "streaming_video") for item in load_entries())
+    return _frames(row) > 0.0 or any(item.id == row.entry and item.modality in ("video", "streaming_video") for item in load_entries())
 
 
 def _cached_tokens(row: Row, notes: list[str]) -> float | None:

@@ -13,7 +13,8 @@ from simulator.reproduce.verdict import Result
 
 HEADER = ("row", "method", "model", "hardware", "quantity", "published", "predicted", "80 % band", "floor", "error", "verdict")
 SCORES = ("group", "rows", "methods", "inside", "inside, by method", "upper/lower", "median error", "impossible")
-_LATEX = str.maketrans({"&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "±": r"$\pm$", "–": "--", "$": r"\$"})
+_LATEX = str.maketrans({"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
+                        "|": "$|$", "µ": r"\textmu{}", "×": r"$\times$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "±": r"$\pm$", "–": "--", "$": r"\$"})
 _UNITS = {"s": "s", "s/token": "s", "B": "B", "B/h": "B", "FLOP": "FLOP", "MAC": "MAC", "token/s": "token/s"}
 
 

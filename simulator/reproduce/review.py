@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, final
 
 from simulator.reproduce.clock import answer, single
+from simulator.reproduce.counts import CACHE, FLOPS
 from simulator.reproduce.predict import MEMORY, METRICS, RATES, SHARES, SPEEDUPS, TIMES
-from simulator.reproduce.question import NotComparableError, evicts, questions, techniques_of
+from simulator.reproduce.question import questions
+from simulator.reproduce.series import doubted
+from simulator.reproduce.setting import NotComparableError, evicts, techniques_of
 from simulator.reproduce.table import Row
 from simulator.reproduce.verdict import Result, judge
 from simulator.spec.source import SpecError
@@ -36,13 +39,15 @@ class Finding:
 
 def review(rows: Sequence[Row]) -> tuple[tuple[Result, ...], tuple[Finding, ...]]:
     """Verdicts on an author's rows, and what to mend: floor violations, eager baselines, unequal budgets, missing settings."""
-    results = tuple(judge(_own(row)) for row in rows)
+    own = tuple(_own(row) for row in rows)
+    results = doubted((judge(row) for row in own), own)
     findings: list[Finding] = []
     for item in results:
         findings += _forbidden(item)
         findings += [replace(found, text=f"baseline: {found.text}") for found in _baseline(item.row) if found.level == "error"]
         findings += _eager(item.row)
         findings += _missing(item.row)
+        findings += _contradicted(item.row)
     return results, (*findings, *_unequal(rows))
 
 
@@ -59,10 +64,12 @@ def _forbidden(item: Result) -> Iterator[Finding]:
     elif item.verdict == "outside" and item.published and item.lower and item.upper:
         far = max(item.published / item.upper, item.lower / item.published)
         yield Finding("warning" if far > 2.0 else "note", row.id, f"{row.metric} {item.published:.4g} is outside what is predicted, {item.lower:.4g} to {item.upper:.4g}")
+    elif item.verdict == "doubtful":
+        yield Finding("warning", row.id, item.why.partition(";")[0])
     elif item.verdict == "off" and item.published and item.predicted:
         yield Finding("warning", row.id, f"{row.metric} {item.published:.4g} does not follow from the setting: {item.predicted:.4g}")
     elif item.verdict == "not comparable":
-        yield Finding("note", row.id, f"not compared: {item.why}")
+        yield Finding("warning" if row.metric in (*METRICS, *FLOPS, *CACHE) and row.value is not None else "note", row.id, f"not compared: {item.why}")
     if row.metric in SPEEDUPS and row.value is not None and row.baseline not in (None, 0.0, 1.0):
         yield Finding("warning", row.id, f"a speed-up has baseline 1 or none, not {row.baseline:g}; give the two times instead")
 
@@ -90,6 +97,19 @@ def _evicting(row: Row) -> bool:
         return evicts(row)
     except SpecError:
         return False
+
+
+def _contradicted(row: Row) -> Iterator[Finding]:
+    """The visual tokens that are left, where both the columns and the setting say so."""
+    left = row.visual_after
+    if left is None and row.visual_kept is not None and row.visual_before is not None:
+        left = row.visual_kept * row.visual_before
+    shares = kept(row)
+    if left is None or row.visual_before is None or not shares:
+        return
+    said = [row.visual_before * share for share in (shares[-1], sum(shares) / len(shares))]  # in the last layer, or on average
+    if all(abs(left - one) > max(BUDGET * one, 1.0) for one in said):
+        yield Finding("warning", row.id, f"{left:g} visual tokens are said to be left, but {row.techniques} leaves {said[0]:.0f} of {row.visual_before:g} ({said[1]:.0f} on average over layers)")
 
 
 def _missing(row: Row) -> Iterator[Finding]:
@@ -136,12 +156,17 @@ def _unequal(rows: Sequence[Row]) -> Iterator[Finding]:
 
 def mean_kept(row: Row) -> float | None:
     """Mean over layers of the share of visual tokens kept; None where the setting says nothing about it."""
+    shares = kept(row)
+    return sum(shares) / len(shares) if shares else None
+
+
+def kept(row: Row) -> tuple[float, ...]:
+    """Share of the visual tokens in every layer; empty where the setting says nothing about it."""
     try:
-        if row.visual_before is None or not techniques_of(row):
-            return None
+        if not row.visual_before or not techniques_of(row):
+            return ()
         asked = questions(replace(_own(row), engine="hf-sdpa", hardware="h100-sxm", devices=1.0)).pairs[0][0]
         program = answer(single(asked, 0)).run.program
     except (NotComparableError, SpecError):
-        return None
-    layers = program.decoder.layers
-    return sum(float(program.visual_keep * layer.keep) * layer.count for layer in layers) / sum(layer.count for layer in layers)
+        return ()
+    return tuple(float(program.visual_keep * layer.keep) for layer in program.decoder.layers for _ in range(layer.count))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from simulator.literature import load_entries
+from simulator.reproduce.series import doubted
 from simulator.reproduce.table import Row, load_table
 from simulator.reproduce.verdict import Result, judge
 from simulator.spec.source import SpecError
@@ -18,7 +19,7 @@ FEATURED = (
 
 NOTES: dict[str, str] = {
     "vl-cache": "the authors' speed-ups need a baseline that decodes un-fused (repeated KV heads): 7.08x is at most 1.95x where each KV head is read once",
-    "meda": "5.18 ms a token at 5 % is below the time to read 7B weights of 16 bits once on an A100 (6.9 ms): impossible, whatever was done to the cache",
+    "meda": "5.18 ms a token at 5 % is below the time to read 7B weights of 16 bits once on an A100 (6.9 ms): impossible, whatever was done to the cache; the other three stand in one series with it and are not scored",
     "hybridkv": "a pure roofline says 18 ms and a gain of 1.1x; 59 ms and 1.5x need a framework that copies KV out to all query heads",
     "specvlm-ji": "the 3B drafter is slower than the 7B one: 36 layers against 28, each bound by kernel starts, not by bytes",
     "prumerge": "operations, bytes and seconds follow from LLM-Viewer's formulas with 698 and 70 tokens, not the 616 and 80 of the text",
@@ -34,14 +35,15 @@ NOTES: dict[str, str] = {
 def reproduce(method: str | None = None, everything: bool = False, table: Sequence[Row] | None = None) -> tuple[Result, ...]:
     """Results of the rows of a method (id of its catalogue entry), of the featured methods, or of all; accuracies only with
     `everything`. Raises SpecError."""
-    rows: Iterable[Row] = load_table() if table is None else table
+    whole = load_table() if table is None else table
+    rows: Iterable[Row] = whole
     if method is not None:
         rows = [row for row in rows if method in (row.entry, row.id)]
         if not rows:
             raise SpecError(f"method: {method!r} has no published cost figures; {_known(method)}")
     elif not everything:
         rows = [row for row in rows if row.entry in FEATURED]
-    return tuple(judge(row) for row in rows if everything or row.id == method or not row.metric.startswith("accuracy"))
+    return doubted((judge(row) for row in rows if everything or row.id == method or not row.metric.startswith("accuracy")), whole)
 
 
 def _known(method: str) -> str:

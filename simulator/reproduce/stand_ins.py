@@ -9,6 +9,7 @@ from typing import Any
 from simulator.build.language import build_decoder
 from simulator.spec.load_model import load_model, model_names
 from simulator.spec.model import LanguageModel, Lvlm
+from simulator.spec.preprocessing import Fixed, Preprocessing, VideoSampling
 from simulator.spec.yaml import read_yaml
 
 
@@ -26,9 +27,21 @@ def model_named(name: str) -> Lvlm | None:
     language = recipe["language"]
     base = load_model(recipe.get("vision") or (language if isinstance(language, str) else "llama-3-8b"))
     decoder = load_model(language).language if isinstance(language, str) else _language(name, language)
-    return base.model_copy(
-        update={"name": name, "title": f"{name}, from the parts of {_said(recipe)}", "language": decoder, "published_parameters": None}
-    )
+    changed: dict[str, Any] = {"language": decoder, "published_parameters": None}
+    if "crop" in recipe or "frame" in recipe:
+        changed["preprocessing"] = _cut(base, recipe)
+    return base.model_copy(update={"name": name, "title": f"{name}, from the parts of {_said(recipe)}", **changed})
+
+
+def _cut(base: Lvlm, recipe: dict[str, Any]) -> Preprocessing:
+    """Its own crops (side in pixels and visual tokens) or tokens of a frame, with the patches of the tower it shares."""
+    scheme = base.preprocessing
+    assert base.vision is not None
+    if "crop" in recipe:
+        size, tokens = recipe["crop"]
+        scheme = Fixed(size=size, patch=base.vision.patch, tokens=tokens)
+    assert scheme is not None
+    return scheme.model_copy(update={"video": VideoSampling(tokens=recipe["frame"])}) if "frame" in recipe else scheme
 
 
 def is_stand_in(name: str) -> bool:

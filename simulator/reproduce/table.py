@@ -18,6 +18,15 @@ NUMBERS = (
 )  # fmt: skip
 UNITS = ("", "s", "s/token", "token/s", "B", "B/h", "FLOP", "MAC", "FLOP/s", "1", "token", "element", "frame/s")
 REQUIRED = ("model", "metric", "value")
+KINDS = ("", "measured", "modelled", "text_only")
+WHOLE = {"devices": 1e5, "batch": 1e6}
+"""Columns of whole numbers from 1 up to so many."""
+MOST = {"visual_before": 1e8, "visual_after": 1e8, "text_tokens": 1e8, "prompt_tokens": 1e8, "prompt_after": 1e8, "output_tokens": 1e8, "visual_kept": 1.0}
+UNIT_OF: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("ttft", "prefill_time", "latency", "cuda_time", "answer_time", "benchmark_time"), ("s",)), "tpot": ("s/token", "s"),
+    **dict.fromkeys(("decode_throughput", "generate_throughput"), ("token/s",)), **dict.fromkeys(("gpu_memory", "kv_bytes"), ("B",)),
+}  # fmt: skip
+"""Units of clocks and memory readings; speed-ups and ratios have unit 1. An empty cell is the first."""
 
 
 @final
@@ -71,27 +80,37 @@ def load_table(path: Path = PUBLISHED) -> tuple[Row, ...]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            header = tuple(reader.fieldnames or ())
+            header = tuple(name.strip() for name in reader.fieldnames or ())
+            reader.fieldnames = list(header)
             rows = list(reader)
     except OSError as error:
         raise SpecError(f"--csv: {path}: {error.strerror}; a CSV file is wanted") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise SpecError(f"--csv: {path}: not a CSV file in UTF-8 ({error})") from None
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        raise SpecError(f"--csv: {path.name}: cells are not separated by commas; a CSV file with commas is wanted")
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         raise SpecError(f"--csv: {path.name}: column {missing[0]!r} is missing; needed: {', '.join(REQUIRED)}; known: {', '.join(COLUMNS)}")
     strange = [name for name in header if name not in COLUMNS]
     if strange:
         raise SpecError(f"--csv: {path.name}: column {strange[0]!r} is not known; accepted: {', '.join(COLUMNS)}")
-    return tuple(_row(row, f"{path.name} line {line}", f"line {line}") for line, row in enumerate(rows, start=2))
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise SpecError(f"--csv: {path.name}: column {twice[0]!r} stands there twice")
+    lines = [(line, row) for line, row in enumerate(rows, start=2) if row.get(None) or any(row.values())]  # type: ignore[call-overload]
+    return tuple(_row(row, f"{path.name} line {line}", f"line {line}") for line, row in lines)
 
 
 def _row(cells: dict[str, Any], where: str, name: str) -> Row:
     values: dict[str, Any] = {}
+    more: list[str] = cells.get(None, [])  # type: ignore[call-overload]
+    if more:
+        raise SpecError(f"--csv: {where}: {len(more)} cells more than columns, from {more[0]!r} on; put text with commas in quotes")
     for column in COLUMNS:
-        text = str(cells.get(column) or "").strip()
+        text = " ".join(str(cells.get(column) or "").split())
         if column in NUMBERS:
-            values[column] = _number(text, f"{where}: {column}")
+            values[column] = _number(text, f"{where}: {column}", column)
         elif column == "specified":
             values[column] = text.lower() == "true"
         elif column == "assumed_fields":
@@ -100,11 +119,20 @@ def _row(cells: dict[str, Any], where: str, name: str) -> Row:
             values[column] = text
     if values["unit"] not in UNITS:
         raise SpecError(f"--csv: {where}: unit: {values['unit']!r} is not accepted; SI: {', '.join(filter(None, UNITS))}")
+    if not values["metric"]:
+        raise SpecError(f"--csv: {where}: metric: is empty; a name like ttft, tpot, latency or decode_speedup")
+    if values["kind"] not in KINDS:
+        raise SpecError(f"--csv: {where}: kind: {values['kind']!r} is not accepted; {', '.join(filter(None, KINDS))}, or empty")
+    units = UNIT_OF.get(values["metric"], ("1",) if values["metric"].endswith(("speedup", "ratio", "reduction")) else ())
+    if values["unit"] and units and values["unit"] not in units:
+        raise SpecError(f"--csv: {where}: unit: {values['unit']!r} is not accepted for {values['metric']}; {' or '.join(units)}")
     values["id"] = values["id"] or name
+    if units and not values["unit"]:
+        values["unit"] = units[0]
     return Row(**values)
 
 
-def _number(text: str, where: str) -> float | None:
+def _number(text: str, where: str, column: str) -> float | None:
     if not text:
         return None
     try:
@@ -113,4 +141,8 @@ def _number(text: str, where: str) -> float | None:
         raise SpecError(f"--csv: {where}: {text!r} is not accepted; a number in SI units, or empty") from None
     if not 0.0 <= value < float("inf"):
         raise SpecError(f"--csv: {where}: {text!r} is not accepted; a finite number of at least 0")
+    if column in WHOLE and not (1.0 <= value <= WHOLE[column] and value == int(value)):
+        raise SpecError(f"--csv: {where}: {text!r} is not accepted; a whole number from 1 to {WHOLE[column]:.0f}")
+    if value > MOST.get(column, value):
+        raise SpecError(f"--csv: {where}: {text!r} is not accepted; at most {MOST[column]:g}")
     return value

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, final
 
 from simulator.reproduce import counts, predict
-from simulator.reproduce.question import NotComparableError, techniques_of
+from simulator.reproduce.setting import NotComparableError, techniques_of
 from simulator.reproduce.stand_ins import is_stand_in
 from simulator.reproduce.table import Row
 from simulator.spec.source import SpecError
+from simulator.spec.validated import nearest
 
-Verdict = Literal["inside", "outside", "impossible", "reproduced", "off", "calibration", "not comparable"]
+Verdict = Literal["inside", "outside", "impossible", "doubtful", "reproduced", "off", "calibration", "not comparable"]
 Group = Literal["clock", "memory", "count", "none"]
 
 CALIBRATION: dict[str, str] = {
@@ -51,6 +53,7 @@ class Result:
         return self.group == "clock" and self.verdict in ("inside", "outside", "impossible")
 
 
+@lru_cache(maxsize=4096)
 def judge(row: Row) -> Result:
     """The verdict on a row."""
     viewed = row.entry == "prumerge" and row.metric in counts.VIEWER
@@ -81,7 +84,9 @@ def _no_cost(row: Row) -> str:
         return "an accuracy; see the evidence on fidelity"
     if row.metric.startswith("attention_rate"):
         return "an attention kernel alone; see lvlm-sim kernel"
-    return f"{row.metric} is no cost of a scenario with what the source states"
+    known = (*predict.METRICS, *counts.FLOPS, *counts.CACHE)
+    close = ", ".join(nearest(row.metric, known))
+    return f"{row.metric} is no cost of a scenario with what the source states" + (f"; nearest: {close}" if close else "")
 
 
 def _verdict(row: Row, group: Group, found: predict.Prediction, before: predict.Prediction | None) -> Verdict:
@@ -113,7 +118,8 @@ def last_digit(value: float) -> float:
 
 def _why(row: Row, found: predict.Prediction) -> str:
     parts = [CALIBRATION[row.id]] if row.id in CALIBRATION else []
-    parts.append("fully specified" if row.specified else "assumed: " + "; ".join(found.assumed) if found.assumed else "specified but for the variant")
+    whole = "specified but for the variant" if "hardware_variant" in row.assumed_fields else "nothing assumed"
+    parts.append("fully specified" if row.specified else "assumed: " + "; ".join(found.assumed) if found.assumed else whole)
     if row.specified and found.assumed:
         parts.append("; ".join(found.assumed))
     if is_stand_in(row.model):

@@ -9,11 +9,14 @@ import pytest
 
 from simulator.reproduce import Row, load_table, reproduce, summary
 from simulator.reproduce.mixture import mixture
+from simulator.reproduce.pictures import crop, seen
 from simulator.reproduce.predict import METRICS, predict
 from simulator.reproduce.prior import draws
-from simulator.reproduce.question import questions, techniques_of
-from simulator.reproduce.stand_ins import model_named
+from simulator.reproduce.question import questions
+from simulator.reproduce.setting import techniques_of
+from simulator.reproduce.stand_ins import is_stand_in, model_named
 from simulator.reproduce.verdict import CALIBRATION, judge
+from simulator.spec.load_model import model_names
 from simulator.spec.source import SpecError
 
 ROWS = {row.id: row for row in load_table()}
@@ -134,3 +137,56 @@ def test_a_floor_that_rests_on_assumed_tokens_forbids_nothing() -> None:
     """MBQ's prefill (arXiv 2412.19509) states no token counts: with one token it is possible, so it is outside, not impossible."""
     item = judge(ROWS["p1046"])
     assert item.verdict == "outside" and item.floor is not None and item.floor < 27.1e-3
+
+
+@pytest.mark.parametrize(
+    ("model", "video", "patches", "tokens"),
+    [
+        ("llava-1.5-7b", False, 576.0, 576.0),
+        ("llava-onevision-7b", False, 729.0, 729.0),
+        ("llava-onevision-7b", True, 729.0, 196.0),  # a frame is pooled 2 x 2 after the encoder
+        ("nvila-lite-8b", False, 1024.0, 121.0),  # 448 pixels, pooled 3 x 3
+        ("nvila-8b-one-scale", False, 1024.0, 256.0),
+        ("vila-1.5-3b", False, 729.0, 196.0),
+        ("qwen2.5-vl-7b", False, 2304.0, 576.0),
+        ("pllava-7b", True, 576.0, 144.0),
+    ],
+)
+def test_patches_behind_a_visual_token(model: str, video: bool, patches: float, tokens: float) -> None:
+    found = model_named(model)
+    assert found is not None
+    one = crop(found, video)
+    assert (float(one.height * one.width), float(one.tokens)) == (patches, tokens)
+
+
+def test_stated_frames_are_encoded_whatever_they_are_pooled_to() -> None:
+    """64 frames of 448 x 448 pixels that become 2,048 tokens: SigLIP sees all 65,536 patches."""
+    found = model_named("nvila-8b-one-scale")
+    assert found is not None
+    shown = seen(found, 2048.0, True, 64.0)
+    assert sum(float(grid.crops * grid.height * grid.width) for grid in shown.grids) == 65536.0
+    assert float(shown.tokens) == 2048.0
+    question = questions(ROWS["p0311"]).pairs[0][0]
+    assert question.frames == 64.0 and question.video
+
+
+def test_a_shipped_model_is_not_hidden_by_a_stand_in() -> None:
+    assert not [name for name in model_names() if is_stand_in(name)]
+
+
+def test_a_script_times_more_than_the_first_token() -> None:
+    row = replace(ROWS["p0013"], metric="ttft")
+    script, first = judge(ROWS["p0013"]), judge(row)
+    assert script.quantity == "answer_time" and script.predicted is not None and first.predicted is not None
+    assert 1.05 * first.predicted < script.predicted < 2.0 * first.predicted
+
+
+def test_points_of_a_series_with_an_impossible_one_are_doubtful() -> None:
+    """MEDA's column (arXiv 2502.17599, table 6) falls below the time to read the weights at 5 %: the rest of it is not scored either."""
+    results = {item.row.id: item for item in reproduce("meda")}
+    assert results["p0762"].verdict == "impossible"
+    assert {results[name].verdict for name in ("p0756", "p0758", "p0760")} == {"doubtful"}
+    assert "p0762" in results["p0756"].why and not results["p0756"].scored
+    assert reproduce("p0756")[0].verdict == "doubtful"
+    assert results["p0757"].verdict != "doubtful"  # a memory reading is another quantity
+    assert judge(ROWS["p0756"]).verdict == "outside"

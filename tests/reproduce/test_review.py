@@ -75,6 +75,16 @@ def test_command_on_the_published_table(capsys: pytest.CaptureFixture[str]) -> N
         (HEADER, OURS.replace("prefill_speedup,1,", "prefill_speedup,ms,"), "unit"),
         (HEADER + ",colour", OURS + ",red", "colour"),
         ("model,metric", "llava-1.5-7b,ttft", "value"),
+        (HEADER, OURS.replace("bf16,1,576", "bf16,0,576"), "whole number from 1"),
+        (HEADER, OURS.replace("bf16,1,576", "bf16,1.5,576"), "whole number from 1"),
+        (HEADER, OURS.replace("576,144", "1e300,144"), "at most 1e"),
+        (HEADER, OURS + ",more", "1 cells more than columns"),
+        (HEADER, OURS.replace("prefill_speedup", ""), "metric: is empty"),
+        (HEADER, OURS.replace("prefill_speedup,1,", "prefill_speedup,s,"), "not accepted for prefill_speedup; 1"),
+        (HEADER, OURS.replace("prefill_speedup,1,", "ttft,B,"), "not accepted for ttft; s"),
+        (HEADER + ",kind", OURS + ",guessed", "measured, modelled, text_only"),
+        ("model,metric,metric,value", "llava-1.5-7b,ttft,ttft,1", "stands there twice"),
+        ("model;metric;value", "llava-1.5-7b;ttft;1", "commas is wanted"),
     ],
 )
 def test_bad_tables_are_refused_in_one_line(tmp_path: Path, header: str, line: str, named: str) -> None:
@@ -86,3 +96,46 @@ def test_bad_tables_are_refused_in_one_line(tmp_path: Path, header: str, line: s
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="CSV file is wanted"):
         load_table(tmp_path / "none.csv")
+
+
+def test_blank_lines_and_line_breaks_in_cells_are_harmless(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = OURS.replace("1,ours", '1,"ours {x}_1 \\ ~50 % & µ|ν\nsecond line"')
+    path = table(tmp_path, named, "", "," * HEADER.count(","))
+    assert len(load_table(path)) == 1
+    assert main(["reproduce", "--csv", str(path), "--latex"]) == 0
+    latex = capsys.readouterr().out
+    assert len(latex.splitlines()) == 8  # tabular, three rules, head, one row, end, an empty line
+    assert r"ours \{x\}\_1 \textbackslash{} \textasciitilde{}50 \% \& \textmu{}$|$" in latex
+    assert main(["reproduce", "--csv", str(path), "--markdown"]) == 0
+    shown = capsys.readouterr().out.strip().splitlines()
+    assert len(shown) == 3 and all(line.replace(r"\|", "").count("|") == shown[0].count("|") for line in shown)
+
+
+def test_what_cannot_be_compared_is_a_warning_that_names_it(tmp_path: Path) -> None:
+    lines = (
+        OURS.replace("fastv:layer=2,keep=0.25", "fastw:layer=2"),
+        THEIRS.replace("llava-1.5-7b", "llava-9-7b"),
+        THEIRS.replace("2,theirs", "4,other").replace("a100-sxm-80gb", "a1000"),
+        '5,ours,,llava-1.5-7b,a100-sxm-80gb,hf-sdpa,bf16,bf16,1,576,,64,1,ttft,s,,0.1',
+        '6,baseline,,llava-1.5-7b,a100-sxm-80gb,hf-sdpa,bf16,bf16,1,576,,64,1,ttft,s,,0.06',
+    )  # fmt: skip
+    results, findings = review(load_table(table(tmp_path, *lines)))
+    said = {item.row: item.text for item in findings if item.level == "warning" and item.text.startswith("not compared")}
+    assert set(said) == {"1", "2", "4", "5"}
+    assert all(word in said[row] for row, word in (("1", "fastw"), ("2", "llava-9-7b"), ("4", "a1000"), ("5", "techniques")))
+    assert "techniques: techniques" not in said["1"]
+    assert results[-1].verdict == "inside"
+
+
+def test_tokens_that_the_setting_does_not_leave(tmp_path: Path) -> None:
+    _, findings = review(load_table(table(tmp_path, OURS.replace("576,144", "576,288"))))
+    assert any("288 visual tokens are said to be left" in item.text and "144 of 576" in item.text for item in findings)
+    _, findings = review(load_table(table(tmp_path, OURS)))
+    assert not any("said to be left" in item.text for item in findings)
+
+
+def test_a_series_with_an_impossible_point(tmp_path: Path) -> None:
+    slow = TOO_FAST.replace("3,too fast", "7,slower").replace("0.004,0.003", "0.004,0.02")
+    results, findings = review(load_table(table(tmp_path, TOO_FAST, slow)))
+    assert [item.verdict for item in results] == ["impossible", "doubtful"]
+    assert any(item.row == "7" and item.level == "warning" and "3 of the same series is below the floor" in item.text for item in findings)
