@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _objectives(given: Any) -> dict[str, str]:
-    from simulator.search.front import LARGER_IS_BETTER
+    from simulator.search.objectives import LARGER_IS_BETTER
 
     if isinstance(given, dict):
         return {str(name): str(direction) for name, direction in given.items()}

@@ -9,7 +9,7 @@
   `cheapest(scenario, conditions)`: inverse questions; `elasticities(scenario)`: the bars of a tornado.
 - `interaction(scenario, techniques)` (`.matrix()`, `.table()`), `shapley(scenario, techniques)`.
 - `regimes(scenario, path, of)`, `migration(scenario, techniques, of)`: what binds, along a knob and as techniques are added.
-- `optimise(space, objectives, ...)`: for spaces too large to enumerate.
+- `optimise(space, objectives, ...)`: for spaces too large to enumerate; `evaluate_with=each(f)` for numbers of your own.
 - `evaluate(space, points)` -> DataFrame of chosen points; `space.pick(frame, row)` -> Scenario.
 """
 
@@ -19,9 +19,9 @@ from simulator.search.bottleneck import Regime as Regime
 from simulator.search.bottleneck import migration as migration
 from simulator.search.bottleneck import regimes as regimes
 from simulator.search.columns import METRICS as METRICS
+from simulator.search.dominance import hypervolume as hypervolume
+from simulator.search.dominance import nondominated as nondominated
 from simulator.search.elasticity import elasticities as elasticities
-from simulator.search.front import hypervolume as hypervolume
-from simulator.search.front import nondominated as nondominated
 from simulator.search.front import pareto as pareto
 from simulator.search.inverse import Largest as Largest
 from simulator.search.inverse import Root as Root
@@ -32,6 +32,7 @@ from simulator.search.inverse import largest as largest
 from simulator.search.inverse import solve as solve
 from simulator.search.optimiser import Found as Found
 from simulator.search.optimiser import optimise as optimise
+from simulator.search.pick import each as each
 from simulator.search.pick import evaluate as evaluate
 from simulator.search.space import Space as Space
 from simulator.search.space import read_space as read_space

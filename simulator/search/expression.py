@@ -31,6 +31,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": lambda *items: reduce(np.maximum, items),
     "abs": np.abs,
 }
+_LEAST = 1e-9
+"""Excess of a condition that is just missed."""
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
@@ -47,6 +49,11 @@ class Expression:
     def __call__(self, values: Mapping[str, Any]) -> Any:
         """Its value, for scalars or arrays. Raises SpecError for a name that `values` lacks."""
         return _value(self.tree, values, self)
+
+    def excess(self, values: Mapping[str, Any]) -> Any:
+        """How far it is from true: 0 where it holds, else the relative distance of the sides of a comparison (2 at most; 1 for what
+        has no size), summed over `and`, the least over `or`."""
+        return _excess(self.tree, values, self)
 
 
 @lru_cache(maxsize=256)
@@ -132,6 +139,30 @@ def _value(node: ast.expr, values: Mapping[str, Any], whole: Expression) -> Any:
             return _FUNCTIONS[function](*(inner(item) for item in node.args))
         case _:
             raise AssertionError(node)
+
+
+def _excess(node: ast.expr, values: Mapping[str, Any], whole: Expression) -> Any:
+    holds = _truth(_value(node, values, whole))
+    match node:
+        case ast.BoolOp():
+            parts = [_excess(item, values, whole) for item in node.values]
+            size = reduce(np.add if isinstance(node.op, ast.And) else np.minimum, parts)
+        case ast.Compare() if not any(isinstance(op, ast.In | ast.NotIn | ast.NotEq) for op in node.ops):
+            sides = [np.asarray(_value(item, values, whole)) for item in (node.left, *node.comparators)]
+            size = reduce(np.add, [_apart(op, a, b) for op, a, b in zip(node.ops, sides, sides[1:], strict=False)])
+        case _:
+            size = 1.0
+    return np.where(holds, 0.0, np.maximum(size, _LEAST))
+
+
+def _apart(op: ast.cmpop, a: Any, b: Any) -> Any:
+    """Relative distance of two sides where they do not compare so; 1 for texts and missing numbers."""
+    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        return np.where(_compare(op, a, b), 0.0, 1.0)
+    a, b = a.astype(float), b.astype(float)
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(a - b) / np.maximum(np.maximum(np.abs(a), np.abs(b)), 1e-300)
+    return np.where(_compare(op, a, b), 0.0, np.where(np.isfinite(distance), distance, 1.0))
 
 
 def _truth(value: Any) -> Any:

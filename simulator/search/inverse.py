@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from simulator.search import columns
 from simulator.search.axes import label
 from simulator.search.expression import parse
-from simulator.search.front import LARGER_IS_BETTER, feasible_rows
 from simulator.search.line import Knob, crossings, knob, plain
+from simulator.search.objectives import LARGER_IS_BETTER, feasible_rows
 from simulator.search.space import Space
 from simulator.search.sweeps import sweep
 from simulator.spec.scenario import Scenario, TechniqueUse, parse_technique

@@ -1,44 +1,53 @@
-"""Search in spaces too large to enumerate: Optuna's NSGA-II or TPE over the axes of a `Space`, with constraints and resumption.
+"""Search in spaces too large to enumerate, or with objectives too slow: Optuna's NSGA-II or TPE over the axes of a `Space`, and between its
+proposals the points that look best by a guess from those tried so far (`surrogate`).
 
-The first trials are a plan of the corners: the base of the space, then each axis at its ends, so that no end of the front is left
-to chance. From then on three of four trials are untried neighbours of the winners so far (Pareto local search; Paquete, Chiarandini and
-Stuetzle, 2004), which close the gaps that crossover leaves. What the optimiser proposes is evaluated generation by generation, as rows of the vectorised core.
+The first points are the middle of the space and its corners, so that no end of the front is left to chance. From then on a quarter of each
+batch is Optuna's, so that the search does not rest on the guess alone. A point is evaluated once, whoever proposes it.
 """
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 
-from simulator.search.axes import Axis
-from simulator.search.front import costs_of, directions_of, explained, feasible_rows, nondominated
+from simulator.search.columns import METRICS, NOTES
+from simulator.search.dominance import nondominated
+from simulator.search.front import explained
+from simulator.search.lattice import Key, Lattice, Rows
+from simulator.search.objectives import costs_of, directions_of, feasible_rows, known, listed, signs_of, violations
+from simulator.search.parallel import finished
 from simulator.search.pick import evaluate
 from simulator.search.space import Space
+from simulator.search.surrogate import promising
+from simulator.search.trials import Trials, plain
 from simulator.spec.source import SpecError
 
 if TYPE_CHECKING:
-    import optuna
     import pandas as pd
+
+    from simulator.search.objectives import Rules
 
     Objective = Callable[[Space, Sequence[Mapping[str, Any]]], pd.DataFrame]
 
-POPULATION = 32
+BATCH = 32
+"""Points proposed at a time, and the population of NSGA-II."""
+TOGETHER = 16
+"""Points of the built-in metrics in one call."""
 IDLE = 20
-"""Generations without a new point after which a search ends."""
+"""Batches without a new point after which a search ends."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """Answer of `optimise`. front: the feasible nondominated rows, as `pareto` returns them; trials: every row evaluated, in order;
-    evaluations: how many distinct points that took."""
+    evaluations: how many distinct points that took, those of earlier sessions included."""
 
     front: pd.DataFrame
     trials: pd.DataFrame
@@ -50,217 +59,160 @@ def optimise(
     objectives: Sequence[str] | Mapping[str, str],
     *,
     evaluations: int,
-    constraints: Sequence[str | Callable[[pd.DataFrame], Any]] = (),
+    constraints: Rules = (),
     method: Literal["nsga2", "tpe"] = "nsga2",
     seed: int = 0,
     storage: Path | str | None = None,
     executor: Executor | None = None,
     ready: str | None = None,
     evaluate_with: Objective | None = None,
+    together: int | None = None,
     advance: Callable[[int, int], None] | None = None,
 ) -> Found:
-    """The front of a space after `evaluations` distinct points.
+    """The front of a space after at most `evaluations` distinct points; all of it where the space has no more.
 
     objectives, constraints, ready: as in `pareto`; constraints of the space count too, and points that do not fit, exceed the
     context or were refused are infeasible. method: `nsga2` (Deb et al., 2002) or `tpe` (Bergstra et al., 2011). seed: the same
-    seed gives the same trials. storage: a file (Optuna's journal); given again, the search goes on where it was. executor:
-    evaluates a generation in parallel. evaluate_with: for objectives that are not metrics of a scenario (a serving simulation): a
-    function (space, points) -> frame with the objectives as columns. advance: called with (done, evaluations).
+    seed gives the same trials, with any executor. storage: a file (Optuna's journal); given again with the same question, the search goes on
+    where it was: what was evaluated is not evaluated again. executor: evaluates a batch in parallel. evaluate_with: for objectives
+    that are not metrics of a scenario (a serving simulation): a function (space, points) -> frame with the objectives as columns, a
+    row for each point; see `each` for a function of one scenario. together: points in one call of it (default 1, so that the storage
+    misses none that is done and workers share the batch; 16 for the built-in metrics). advance: called with (done, evaluations).
     """
-    if evaluations < 1:
-        raise SpecError(f"evaluations: {evaluations!r} is not accepted; 1 or more")
-    runner = _Runner(space, evaluate_with or _evaluated, executor)
-    rules = [*space.constraints, *constraints]
-    directions = directions_of(runner.evaluated([_middle(space)]), objectives)
-    study = _study(space, directions, method, seed, storage)
-    earlier = _told(study)
-    known: dict[tuple[Any, ...], tuple[list[float], bool]] = {}
-    frames: list[pd.DataFrame] = []
-
-    def learn(points: Sequence[dict[str, Any]]) -> None:
-        fresh = {_key(space, point): point for point in points}
-        fresh = {key: point for key, point in fresh.items() if key not in known}
-        if fresh:
-            frame = runner.evaluated(list(fresh.values()))
-            costs = costs_of(frame, directions)
-            ok = feasible_rows(frame, rules, ready) & ~np.isnan(costs).any(axis=1)
-            frames.append(frame)
-            for at, key in enumerate(fresh):
-                known[key] = ([float(value) if math.isfinite(value) else 1e30 for value in costs[at]], bool(ok[at]))
-
-    learn(earlier)
-    plan = [] if earlier else _plan(space, max(evaluations // 3, 1))
-    idle, generator = 0, np.random.default_rng(seed + len(known))
-    placed: dict[tuple[Any, ...], dict[str, Any]] = {}
-    while len(known) < min(evaluations, space.size) and idle < IDLE:
-        before = len(known)
-        batch: list[tuple[optuna.trial.Trial, dict[str, Any]]] = []
-        for _ in range(min(POPULATION if method == "nsga2" else 16, evaluations - len(known))):
-            near = [] if plan or len(batch) % 4 == 0 else _neighbours(space, known, placed, generator)
-            if plan or near:
-                study.enqueue_trial(plan.pop(0) if plan else near[0])
-            trial = study.ask()
-            batch.append((trial, _suggested(space, trial)))
-        learn([point for _, point in batch])
-        for trial, point in batch:
-            placed[_key(space, point)] = dict(trial.params)
-            costs, good = known[_key(space, point)]
-            trial.set_user_attr("point", {path: _plain(value) for path, value in point.items()})
-            trial.set_user_attr("violation", 0.0 if good else 1.0)
-            study.tell(trial, costs)
-        idle = idle + 1 if len(known) == before else 0
-        if advance:
-            advance(len(known), evaluations)
-    import pandas as pd
-
-    whole = pd.concat(frames, ignore_index=True)
-    allowed: Any = whole[feasible_rows(whole, rules, ready)]
-    front: pd.DataFrame = allowed[nondominated(costs_of(allowed, directions))].copy()
-    return Found(explained(front, directions), whole, len(whole))
-
-
-def _evaluated(space: Space, points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    return evaluate(space, points)
+    if evaluations != int(evaluations) or evaluations < 1:
+        raise SpecError(f"evaluations: {evaluations!r} is not accepted; a whole number from 1")
+    if together is not None and together < 1:
+        raise SpecError(f"together: {together!r} is not accepted; 1 or more")
+    signs = signs_of(objectives)
+    if evaluate_with is None:
+        known([*(axis.path for axis in space.axes), *METRICS, *NOTES], signs)
+    search = _Search(space, signs, (*space.constraints, *listed(constraints)), ready, seed, evaluations, method, storage, evaluate_with)
+    caller = _Caller(space, evaluate_with or evaluate, executor, together or (1 if evaluate_with else TOGETHER))
+    idle = 0
+    while len(search.trials) < search.most and idle < IDLE:
+        before = len(search.trials)
+        for done in search.batch(caller):
+            if advance:
+                advance(done, evaluations)
+        idle = idle + 1 if len(search.trials) == before else 0
+    return search.found()
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
-class _Runner:
+class _Caller:
     """Evaluates points here or by an executor."""
 
     space: Space
     function: Objective
     executor: Executor | None
+    together: int
 
-    def evaluated(self, points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """Rows of points in order."""
+    def __call__(self, points: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, pd.DataFrame]]:
+        """Rows of consecutive points with where they start, as they are finished."""
+        parts = [(start, list(points[start : start + self.together])) for start in range(0, len(points), self.together)]
+        for (start, part), frame in finished(partial(_called, self.function, self.space), parts, self.executor):
+            yield start, self._checked(frame, part)
+
+    def _checked(self, frame: pd.DataFrame, part: Sequence[Any]) -> pd.DataFrame:
+        if len(frame) != len(part):
+            raise SpecError(f"evaluate_with: gave {len(frame)} rows for {len(part)} points; one for each is expected")
+        return frame
+
+
+def _called(function: Objective, space: Space, part: tuple[int, list[Mapping[str, Any]]]) -> pd.DataFrame:
+    return function(space, part[1])
+
+
+@final
+class _Search:
+    """What is known so far, and what to try next."""
+
+    def __init__(
+        self, space: Space, signs: dict[str, float], rules: tuple[Any, ...], ready: str | None, seed: int, evaluations: int,
+        method: str, storage: Path | str | None, function: Objective | None,
+    ) -> None:  # fmt: skip
+        self._lattice = Lattice(space)
+        self._signs, self._rules, self._ready, self._seed = signs, rules, ready, seed
+        question = (space.digest(), signs, [named(rule) for rule in rules], ready, named(function) if function else "")
+        self.trials = Trials(self._lattice, len(signs), method, BATCH, seed, storage, repr(question))
+        self.most = min(evaluations, space.size)
+        self._costs: dict[Key, Any] = {}
+        self._violations: dict[Key, float] = {}
+        earlier = self.trials.rows()
+        self._judge(earlier)
+        for number, key in self.trials.left_open:
+            self.trials.tell_late(number, self._costs[key], self._violations[key])
+        if evaluations >= space.size:
+            first = list(self._lattice.every())
+        else:
+            first = list(self._lattice.corners(max(evaluations // 3, 1)))
+        self._plan = [row for row in first if tuple(row.tolist()) not in self.trials]
+
+    def batch(self, caller: _Caller) -> Iterator[int]:
+        """Asks for a batch, has it evaluated and tells of it; yields how many points are done."""
+        asked = [self.trials.ask(row) for row in self._proposed(min(BATCH, self.most - len(self.trials)))]
+        fresh = {key: trial for trial, key in reversed(asked) if key not in self.trials}
+        fresh = dict(reversed(fresh.items()))
+        keys = list(fresh)
+        points = [self._lattice.point(np.array(key)) for key in keys]
+        for start, frame in caller(points):
+            for at, row in enumerate(self._rows(frame, points[start : start + len(frame)]), start):
+                self.trials.keep(fresh[keys[at]], keys[at], row)
+            yield len(self.trials)
+        rows = self.trials.rows()
+        self._judge({key: rows[key] for key in keys})
+        for trial, key in asked:
+            self.trials.tell(trial, self._costs[key], self._violations[key])
+
+    def _rows(self, frame: pd.DataFrame, points: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Rows that start with where they are on each axis, whatever the function says of it: conditions may name axes."""
+        rows = plain(frame)
+        if all(row.get("refused") for row in rows):  # then it had no reason to make its numbers
+            rows = [dict.fromkeys(self._signs, float("nan")) | row for row in rows]
+        else:
+            directions_of(frame, {name: "min" for name in self._signs})
+        for point, row in zip(points, rows, strict=True):
+            yield {**point, **{name: value for name, value in row.items() if name not in point}}
+
+    def _judge(self, rows: Mapping[Key, Mapping[str, Any]]) -> None:
         import pandas as pd
 
-        if self.executor is None or len(points) < 2:
-            return self.function(self.space, points)
-        parts = [list(points[start : start + 16]) for start in range(0, len(points), 16)]
-        frames = list(self.executor.map(self.function, [self.space] * len(parts), parts))
-        return pd.concat(frames, ignore_index=True)
+        if rows:
+            frame = pd.DataFrame.from_records(list(rows.values()))
+            self._costs.update(zip(rows, costs_of(frame, self._signs), strict=True))
+            self._violations.update(zip(rows, violations(frame, self._rules, self._ready, list(self._signs)).tolist(), strict=True))
+
+    def _proposed(self, count: int) -> list[Rows | None]:
+        """Rows to try next; None where Optuna is to propose one."""
+        planned: list[Rows | None] = []
+        while self._plan and len(planned) < count:
+            planned.append(self._plan.pop(0))
+        if planned or not self._costs:
+            return planned or [None] * count
+        guessed = self._guessed(count - count // 4)
+        return [*guessed, *[None] * (count - len(guessed))]
+
+    def _guessed(self, count: int) -> list[Rows]:
+        keys = list(self._costs)
+        generator = np.random.default_rng([self._seed, len(keys)])
+        costs, missed = (np.array([values[key] for key in keys]) for values in (self._costs, self._violations))
+        return list(promising(self._lattice, np.array(keys, dtype=np.int64), costs, missed, count, generator))
+
+    def found(self) -> Found:
+        """The answer so far."""
+        import pandas as pd
+
+        whole = pd.DataFrame.from_records(list(self.trials.rows().values()))
+        allowed: Any = whole[feasible_rows(whole, self._rules, self._ready)]
+        front: pd.DataFrame = allowed[nondominated(costs_of(allowed, self._signs))].copy()
+        return Found(explained(front, self._signs), whole, len(whole))
 
 
-def _key(space: Space, point: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(_plain(point.get(axis.path)) for axis in space.axes)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON holds it."""
-    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
-
-
-def _study(space: Space, directions: Mapping[str, float], method: str, seed: int, storage: Path | str | None) -> optuna.Study:
-    try:
-        import optuna
-    except ImportError:
-        raise SpecError("search: Optuna is missing; pip install 'lvlm-simulator[search]'") from None
-    from optuna.samplers import NSGAIISampler, TPESampler
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def violation(trial: optuna.trial.FrozenTrial) -> Sequence[float]:
-        return (float(trial.user_attrs.get("violation", 1.0)),)
-
-    if method not in ("nsga2", "tpe"):
-        raise SpecError(f"method: {method!r} is not accepted; nsga2 or tpe")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if method == "nsga2":
-            sampler: Any = NSGAIISampler(population_size=POPULATION, seed=seed, constraints_func=violation, mutation_prob=None)
-        else:
-            sampler = TPESampler(seed=seed, constraints_func=violation, n_startup_trials=32)
-        ways: Any = ["minimize"] * len(directions)
-        backend: Any = None
-        if storage is not None:
-            from optuna.storages import JournalStorage
-            from optuna.storages.journal import JournalFileBackend
-
-            backend = JournalStorage(JournalFileBackend(str(storage)))
-        return optuna.create_study(
-            directions=ways, sampler=sampler, storage=backend, load_if_exists=True,
-            study_name=f"{space.digest()} {' '.join(directions)}",
-        )  # fmt: skip
-
-
-def _told(study: optuna.Study) -> list[dict[str, Any]]:
-    """Points of earlier sessions, as labels."""
-    return [trial.user_attrs["point"] for trial in study.get_trials(deepcopy=False) if "point" in trial.user_attrs]
-
-
-def _label(axis: Axis, index: int) -> Any:
-    return axis.labels[index] if axis.labels else axis.values[index]
-
-
-def _suggested(space: Space, trial: optuna.trial.Trial) -> dict[str, Any]:
-    """The point of a trial: numbers by their position on the axis (so that neighbours are near), choices as categories."""
-    found: dict[str, Any] = {}
-    for axis in space.axes:
-        count = len(axis.values)
-        index = trial.suggest_int(axis.path, 0, count - 1) if _ordered(axis) else trial.suggest_categorical(axis.path, list(range(count)))
-        found[axis.path] = _label(axis, int(index))
-    return _collapsed(space, found)
-
-
-def _collapsed(space: Space, point: dict[str, Any]) -> dict[str, Any]:
-    """The point with None on axes that are not active there, so that one scenario is one point."""
-    choice = {axis.path: axis.values[axis.labels.index(point[axis.path])] for axis in space.choices}
-    for _ in range(2):
-        for axis in space.choices:
-            if choice[axis.path] is not None and not space.active(axis, choice):
-                choice[axis.path] = None
-    return {
-        axis.path: None if (choice[axis.path] is None if axis.path in choice else not space.active(axis, choice)) else point[axis.path]
-        for axis in space.axes
-    }
-
-
-def _neighbours(
-    space: Space, known: Mapping[tuple[Any, ...], tuple[list[float], bool]], placed: Mapping[tuple[Any, ...], dict[str, Any]],
-    generator: np.random.Generator,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Positions of one untried point a step away from a winner, on one axis; none where every step tried at random is known."""
-    keys = [key for key in placed if known[key][1]]
-    if not keys:
-        return []
-    winners = np.flatnonzero(nondominated(np.array([known[key][0] for key in keys])))
-    for _ in range(12):
-        here = dict(placed[keys[int(generator.choice(winners))]])
-        axis = space.axes[int(generator.integers(len(space.axes)))]
-        count = len(axis.values)
-        if count < 2:
-            continue
-        if _ordered(axis):
-            step = int(generator.choice([-count, -2, -1, 1, 2, count]))  # to an end of the axis too: many knobs are best there
-            here[axis.path] = min(max(int(here[axis.path]) + step, 0), count - 1)
-        else:
-            here[axis.path] = int((int(here[axis.path]) + generator.integers(1, count)) % count)
-        if _key(space, _collapsed(space, {item.path: _label(item, int(here[item.path])) for item in space.axes})) not in known:
-            return [here]
-    return []
-
-
-def _ordered(axis: Axis) -> bool:
-    return axis.numeric or all(isinstance(value, int) and not isinstance(value, bool) for value in axis.values)
-
-
-def _middle(space: Space) -> dict[str, Any]:
-    return _collapsed(space, {axis.path: _label(axis, len(axis.values) // 2 if axis.numeric else 0) for axis in space.axes})
-
-
-def _plan(space: Space, most: int) -> list[dict[str, int]]:
-    """Positions to try first: all axes at one end or the other for numbers, each value of each choice with those."""
-    ends = [0, 1]
-    start: list[dict[str, int]] = []
-    choices = [axis for axis in space.axes if not axis.numeric]
-    for end in ends:
-        whole = {axis.path: end * (len(axis.values) - 1) if axis.numeric else 0 for axis in space.axes}
-        start.append(whole)
-        for axis in space.axes:
-            if axis.numeric:
-                start.append({**whole, axis.path: (1 - end) * (len(axis.values) - 1)})
-        for axis in choices:
-            start += [{**whole, axis.path: index} for index in range(len(axis.values))]
-    return list({tuple(item.items()): item for item in start}.values())[:most]
+def named(item: Any) -> str:
+    """A condition or a function as text that is the same in the next session."""
+    if isinstance(item, partial):
+        return f"{named(item.func)}({', '.join(named(part) for part in item.args)})"
+    if isinstance(item, str) or not callable(item):
+        return str(item)
+    return f"{getattr(item, '__module__', '')}.{getattr(item, '__qualname__', type(item).__qualname__)}"

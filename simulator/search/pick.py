@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,6 +126,23 @@ def evaluate(space: Space, points: Sequence[Mapping[str, Any]], metrics: Sequenc
             parts.append(_rows(space, choice, codes, active, [found[index] for index in some], names))
     frame = frame_of(space, parts)
     return frame.iloc[np.argsort(np.array(order, dtype=np.intp), kind="stable")].reset_index(drop=True)
+
+
+def each(function: Callable[[Scenario], Mapping[str, float]]) -> Callable[[Space, Sequence[Mapping[str, Any]]], pd.DataFrame]:
+    """For `optimise(evaluate_with=each(f))`: f makes numbers of its own of one scenario (a serving simulation, a measurement), which stand
+    beside the metrics in every row and may be objectives or be named in conditions. It is not called for what was refused.
+    With an executor of other processes f must be a function of a module."""
+    return partial(_each, function)
+
+
+def _each(function: Callable[[Scenario], Mapping[str, float]], space: Space, points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = evaluate(space, points)
+    refused = frame["refused"].astype(str).to_numpy() != ""
+    made = [{} if bad else dict(function(picked(space, point))) for bad, point in zip(refused, points, strict=True)]
+    more = pd.DataFrame(made, index=frame.index)
+    return pd.concat([frame[[name for name in frame.columns if name not in more]], more], axis=1)
 
 
 def _rows(

@@ -243,12 +243,27 @@ class Space:
         if not axes:
             yield chosen
             return
-        ready = next((axis for axis in axes if not self._waits(axis, axes)), None)
-        if ready is None:
-            raise SpecError(f"when.{axes[0].path}: conditions wait for each other")
+        ready = self._next(axes)
         rest = tuple(axis for axis in axes if axis is not ready)
         for value in ready.values if self.active(ready, chosen) else (None,):
             yield from self._choose(rest, {**chosen, ready.path: value})
+
+    def settled(self, choice: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the choices with None on those that are not active there."""
+        found: dict[str, Any] = {}
+        waiting = self.choices
+        while waiting:
+            ready = self._next(waiting)
+            found[ready.path] = choice[ready.path] if self.active(ready, found) else None
+            waiting = tuple(axis for axis in waiting if axis is not ready)
+        return found
+
+    def _next(self, waiting: tuple[Axis, ...]) -> Axis:
+        """The first axis whose activity depends on none of the others that wait."""
+        ready = next((axis for axis in waiting if not self._waits(axis, waiting)), None)
+        if ready is None:
+            raise SpecError(f"when.{waiting[0].path}: conditions wait for each other")
+        return ready
 
     def _waits(self, axis: Axis, open_axes: tuple[Axis, ...]) -> bool:
         condition = self.when.get(axis.path)

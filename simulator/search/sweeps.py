@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from simulator.search import columns
 from simulator.search.columns import NOTES
 from simulator.search.grid import Part, evaluate_chunk, frame_of
+from simulator.search.parallel import finished
 from simulator.search.space import POINTS, Chunk, Space
 from simulator.spec.source import SpecError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-IN_FLIGHT = 32
-"""Chunks handed to an executor at a time: bounds memory."""
-
 
 class Advance(Protocol):
     """Told how many points were just finished, of how many."""
@@ -173,23 +170,7 @@ def _rows(file: Path) -> int:
 
 def _parts(space: Space, chunks: Iterator[Chunk], names: tuple[str, ...], executor: Executor | None) -> Iterator[Part]:
     """Chunks evaluated here or by an executor, in the order in which they are finished."""
-    if executor is None:
-        for chunk in chunks:
-            yield evaluate_chunk(space, chunk, names)
-        return
-    running: set[Future[Part]] = set()
-    try:
-        while True:
-            for chunk in itertools.islice(chunks, IN_FLIGHT - len(running)):
-                running.add(executor.submit(evaluate_chunk, space, chunk, names))
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
-    finally:
-        for future in running:
-            future.cancel()
+    return (part for _, part in finished(partial(evaluate_chunk, space, metrics=names), chunks, executor))
 
 
 @contextmanager

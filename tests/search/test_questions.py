@@ -15,17 +15,16 @@ from simulator.search import (
     break_even,
     cheapest,
     elasticities,
-    hypervolume,
     interaction,
     largest,
     migration,
     nondominated,
-    optimise,
     regimes,
     shapley,
     solve,
 )
-from simulator.search.front import costs_of, divided, knees, swept
+from simulator.search.dominance import divided, swept
+from simulator.search.front import knees
 from simulator.search.line import crossings
 from simulator.search.pick import with_numbers
 from simulator.spec.scenario import TechniqueUse
@@ -258,40 +257,3 @@ def test_migration_adds_one_at_a_time() -> None:
     assert len(table) == len(MIX) + 1 and table["speedup"][0] == 1.0
     alone = estimate(BASE.model_validate(BASE.model_dump() | {"techniques": MIX}))
     assert table["latency_s"].iloc[-1] == pytest.approx(alone.latency_s, rel=1e-12)
-
-
-SEARCHED = {
-    "hardware": ["l40s", "h100-sxm", "a100-sxm-80gb"], "techniques.visionzip": [True, False], "techniques.weight_quant": [True, False],
-    "techniques.in_llm_prune": [True, False], "techniques.kv_quant": [True, False], "techniques.in_llm_prune.keep": [round(0.1 * k, 1) for k in range(1, 11)],
-    "workload.batch": [1, 2, 4, 8, 16, 32, 64], "workload.images.scale": [float(x) for x in np.round(np.geomspace(0.25, 1, 24), 3)],
-}  # fmt: skip
-AIMS = {"ttft_s": "min", "output_tokens_per_s": "max", "fidelity_low": "max"}
-
-
-def test_the_optimiser_finds_the_front_with_two_percent(tmp_path: object) -> None:
-    space = Space(BASE, SEARCHED)
-    whole = pareto(sweep(space), AIMS)
-    most = int(space.size * 0.02)
-    found = optimise(space, AIMS, evaluations=most, seed=1)
-    assert found.evaluations <= most + 1
-    signs = {name: 1.0 if way == "min" else -1.0 for name, way in AIMS.items()}
-    truth, got = costs_of(whole, signs), costs_of(found.front, signs)
-    low, high = truth.min(axis=0), truth.max(axis=0)
-    reference = np.full(3, 1.1)
-    share = hypervolume((got - low) / (high - low), reference) / hypervolume((truth - low) / (high - low), reference)
-    assert 0.99 <= share <= 1.0 + 1e-9
-
-
-def test_the_optimiser_repeats_itself_and_resumes(tmp_path: object) -> None:
-    space = Space(BASE, {"workload.batch": list(range(1, 65)), "techniques.fastv.keep": [0.05 * k for k in range(1, 21)]})
-    aims = ["ttft_s", "cost_usd"]
-    a, b = (optimise(space, aims, evaluations=100, seed=3, constraints=["tpot_s <= 0.05"]) for _ in range(2))
-    pd.testing.assert_frame_equal(a.trials, b.trials)
-    assert (a.front["tpot_s"] <= 0.05).all()
-    file = f"{tmp_path}/journal"
-    first = optimise(space, aims, evaluations=70, storage=file)
-    second = optimise(space, aims, evaluations=140, storage=file)
-    assert len(second.trials) >= 140 and len(first.trials) < 80
-    keys = ["workload.batch", "techniques.fastv.keep"]
-    assert set(map(tuple, first.trials[keys].to_numpy())) <= set(map(tuple, second.trials[keys].to_numpy()))
-    assert not second.trials[keys].duplicated().any()
