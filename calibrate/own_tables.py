@@ -25,6 +25,8 @@ FRAMEWORKS = {  # attention backend -> framework of the fit; what is not here ha
 }
 SINGLE = {  # (op, implementation) -> the simulator's kind; one kernel each
     ("add", "fused"): "add",
+    ("layer_norm", "fused"): "layer_norm",
+    ("gelu", "fused"): "gelu",
     ("softmax", "fused"): "softmax",
     ("gather", "fused"): "gather",
     ("top_k", "fused"): "topk",
@@ -113,6 +115,8 @@ def _attention(folder: Path, hardware: str, version: str, cpu: bool) -> Iterator
             continue
         group = rows["heads"].astype(str) + "/" + rows["kv_heads"].astype(str)
         family = f"{op}_cpu" if cpu else str(op)
+        if cpu and backend == "eager" and op != "decode_attention":
+            family = f"{op}".replace("attention", "eager_cpu")
         clean = checked(rows.assign(kv_bits=bits, group=group), family, "s", f"attention.csv ({op}, {backend})")
         origin = f"calibrate measure, {folder.name}/attention.csv, {backend}"
         variant = "" if cpu else f"head_dim={size}"

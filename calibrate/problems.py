@@ -129,6 +129,7 @@ PRIORS["gemm_cpu"] = {
     "depth": Prior(48.0, 1.0, 0.5, 3000.0),
     "v0": Prior(8e-6, 1.0, 1e-7, 1e-3),
     "ev": Prior(0.7, 0.4, 0.02, 1.5),
+    "reach": Prior(100.0, 1.5, 0.1, 5000.0),
 }
 PRIORS["attention_cpu"] = {
     "t0": Prior(1.5e-5, 1.2, 1e-7, 1e-2),
@@ -137,6 +138,12 @@ PRIORS["attention_cpu"] = {
     "p": Prior(1.5, 0.5, 1.0, 8.0),
     "edge": Prior(24.0, 1.0, 0.1, 2000.0),
     "soft": Prior(16.0, 1.0, 0.1, 500.0),
+}
+PRIORS["eager_cpu"] = {
+    "t0": Prior(1.5e-5, 1.2, 1e-7, 1e-2),
+    "ec": Prior(0.8, 0.5, 0.02, 2.0),
+    "em": Prior(0.5, 0.6, 0.02, 1.5),
+    **_CACHE,
 }
 # Activations of a whole network are counted per module, not per kernel: fusing moves fewer, and the chip may boost.
 PRIORS["whole_step"] = PRIORS["roofline"] | {"em": Prior(0.8, 1.0, 0.02, 20.0), "t0": Prior(1e-3, 1.5, 1e-7, 1.0)}
@@ -154,7 +161,7 @@ def form_of(family: str, op: str, format: str) -> str:
     if family == "gemm":
         return "gemm_quantised" if format in ("fp8", "fp4", "int8") else "gemm"
     if family.endswith("_cpu"):
-        return {"gemm_cpu": "gemm_cpu", "decode_attention_cpu": "roofline"}.get(family, "attention_cpu")
+        return {"gemm_cpu": "gemm_cpu", "decode_attention_cpu": "roofline", "encoder_eager_cpu": "eager_cpu", "prefill_eager_cpu": "eager_cpu"}.get(family, "attention_cpu")
     return {
         "grouped_gemm": "grouped_gemm",
         "grouped_product": "grouped_gemm",
@@ -216,6 +223,8 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
 def _on_cpu(form: str, values: Values, c: Columns, chip: Chip, peak: float, flops: Array, moved: Array) -> Terms:
     if form == "gemm_cpu":
         return cpu.gemm(chip, values, peak, flops, moved, c["m"], c["n"], c["k"], 1.0, c["footprint"])
+    if form == "eager_cpu":
+        return cpu.eager(chip, values, peak, c["head_dim"], 4.0 * c["batch"] * c["heads"] * c["query"] * c["context"])
     if form == "attention_cpu":
         return cpu.attention(chip, values, peak, flops, moved, c["head_dim"], c["query"])
     return forms.roofline(chip, values, peak, flops, moved)

@@ -24,6 +24,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 COLUMNS |= {f"{name}_cpu": COLUMNS[name] for name in ("gemm", "encoder_attention", "prefill_attention", "decode_attention")}
+COLUMNS |= {f"{phase}_eager_cpu": COLUMNS[f"{phase}_attention"] for phase in ("encoder", "prefill")}
 LONGEST = 600.0  # [s] no kernel takes ten minutes: a unit was mistaken
 
 

@@ -10,7 +10,7 @@ from simulator.ops import AbstractOp, Work
 from simulator.quantity import Numeric, is_array, where
 from simulator.spec.deployment import Engine
 
-UNFUSED = frozenset(("norm", "rope", "activation", "add"))
+UNFUSED = frozenset(("norm", "layer_norm", "rope", "activation", "gelu", "add"))
 
 _ENGINE_KERNEL = {
     "prefill_attention": "prefill",
@@ -20,8 +20,8 @@ _ENGINE_KERNEL = {
 }
 
 
-def lowered(op: AbstractOp, work: Work, engine: Engine, phase: str = "") -> tuple[Work, ...]:
-    """The kernels an engine really starts for an operator with that work, in a phase."""
+def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
+    """The kernels an engine really starts for an operator with that work."""
     if isinstance(op, Attention):
         kernel = getattr(engine, _ENGINE_KERNEL[work.kernel])
         if engine.copies_cache and work.kernel in ("decode_attention", "mla_decode"):
@@ -29,9 +29,7 @@ def lowered(op: AbstractOp, work: Work, engine: Engine, phase: str = "") -> tupl
             return (appended, *_attended(op, work, engine, kernel))
         return _attended(op, work, engine, kernel)
     if engine.passes > 1.0 and work.kernel in UNFUSED:
-        traffic = engine.traffic
-        times = traffic.get(f"{phase} {work.kernel}", traffic.get(work.kernel, engine.passes))
-        moved = work.activation_bytes * times
+        moved = work.activation_bytes * engine.traffic.get(work.kernel, engine.passes)
         return (_pass(work.name, work.kernel, moved),)
     return (work,)
 
@@ -104,11 +102,11 @@ def _materialised(op: Attention, work: Work, engine: Engine) -> tuple[Work, ...]
     return tuple(out)
 
 
-def starts(kernel: Work, name: str, phase: str, engine: Engine) -> Numeric:
-    """Kernels started for one of the engine's: by phase and kind (`encode norm`: a LayerNorm is one kernel where an RMSNorm is many),
-    by name (`qkv`: three products where they are not fused), by kind, or one."""
+def starts(kernel: Work, name: str, engine: Engine) -> Numeric:
+    """Kernels started for one of the engine's: by kind (a LayerNorm is one kernel where an RMSNorm is many), by name (`qkv`: three
+    products where they are not fused), or one."""
     counts = engine.kernels
-    for key in (f"{phase} {kernel.kernel}", name, kernel.kernel) if counts else ():
+    for key in (kernel.kernel, name) if counts else ():
         if key in counts:
             return kernel.launches * counts[key]
     return kernel.launches

@@ -84,7 +84,7 @@ class Bundle:
             if counted:
                 self._count(work, float(len(names)), machine)
             if timed:
-                self._time(op, work, names, shape.phase, machine)
+                self._time(op, work, names, machine)
 
     def _count(self, work: Work, times: float, machine: Machine) -> None:
         flops = times * work.flops
@@ -97,8 +97,8 @@ class Bundle:
             peak = machine.chip.peak[machine.chip.executed_format(work.format)]
             self.compute_floor = self.compute_floor + flops / peak
 
-    def _time(self, op: AbstractOp, work: Work, names: tuple[str, ...], phase: str, machine: Machine) -> None:
-        for kernel in lowered(op, work, machine.engine, phase):
+    def _time(self, op: AbstractOp, work: Work, names: tuple[str, ...], machine: Machine) -> None:
+        for kernel in lowered(op, work, machine.engine):
             size = _size(kernel)
             runs: Numeric = 1.0
             if isinstance(size, ndarray):
@@ -111,7 +111,7 @@ class Bundle:
                 taken = timed(kernel, machine)
             self._add(kernel, taken, float(len(names)))
             for name in names if kernel.name == work.name else (kernel.name,) * len(names):
-                self.launches = self.launches + runs * starts(kernel, name, phase, machine.engine)
+                self.launches = self.launches + runs * starts(kernel, name, machine.engine)
                 self.rows.append((name, kernel, taken))
 
     def _add(self, work: Work, taken: Time, times: float) -> None:

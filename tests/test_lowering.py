@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 from simulator.assemble import machine_of
 from simulator.attention import Attention
 from simulator.build.language import build_decoder
+from simulator.build.vision import build_tower
 from simulator.evaluate import evaluate
 from simulator.lowering import lowered, starts
 from simulator.ops import Shape, Tokens
-from simulator.program import Program, VisualInput
+from simulator.program import Grid, Program, VisualInput
 from simulator.request import estimate
 from simulator.spec.deployment import load_engine
 from simulator.spec.load_hardware import load_hardware
@@ -29,10 +31,8 @@ VIEWS = {
 }  # fmt: skip
 
 
-def counted(attention: str) -> tuple[float, float]:
-    """(kernels per layer, kernels outside the layers) of one decode step of a tiny Qwen2 in transformers, operator by operator."""
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+def kernels_of(run: Callable[[], object]) -> float:
+    """Kernels that torch starts, operator by operator."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Counting(TorchDispatchMode):
@@ -44,6 +44,17 @@ def counted(attention: str) -> tuple[float, float]:
             self.seen[func.__name__.split(".")[0]] += 1
             return func(*args, **(kwargs or {}))
 
+    mode = Counting()
+    with mode:
+        run()
+    return float(sum(count for name, count in mode.seen.items() if name not in VIEWS))
+
+
+def counted(attention: str) -> tuple[float, float]:
+    """(kernels per layer, kernels outside the layers) of one decode step of a tiny Qwen2 in transformers."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+
     def step(layers: int) -> float:
         config = transformers.Qwen2Config(
             vocab_size=100, hidden_size=64, intermediate_size=128, num_attention_heads=4, num_key_value_heads=2,
@@ -53,10 +64,8 @@ def counted(attention: str) -> tuple[float, float]:
         tokens = torch.randint(3, 90, (1, 12))
         with torch.no_grad():
             cache = model(input_ids=tokens, use_cache=True).past_key_values
-            mode = Counting()
-            with mode:
-                model(input_ids=tokens[:, :1], past_key_values=cache, use_cache=True, attention_mask=torch.ones(1, 13, dtype=torch.long))
-        return float(sum(count for name, count in mode.seen.items() if name not in VIEWS))
+            seen = torch.ones(1, 13, dtype=torch.long)
+            return kernels_of(lambda: model(input_ids=tokens[:, :1], past_key_values=cache, use_cache=True, attention_mask=seen))
 
     two, three = step(2), step(3)
     return three - two, two - 2.0 * (three - two)
@@ -68,7 +77,7 @@ def charged(engine: str) -> float:
     layer = next(item for item in decoder.layers if item.kind == "full")
     shape = Shape("decode", 1.0, Tokens(0.0, 1.0), Tokens(500.0, 50.0))
     found = load_engine(engine)
-    return float(sum(starts(kernel, kernel.name, "decode", found) for op in layer.decode for kernel in lowered(op, op.work(shape), found)))
+    return float(sum(starts(kernel, kernel.name, found) for op in layer.decode for kernel in lowered(op, op.work(shape), found)))
 
 
 @pytest.mark.parametrize(("engine", "attention", "spare"), [("hf-flash-gqa", "sdpa", 1.0), ("hf-eager", "eager", 2.0)])
@@ -76,6 +85,29 @@ def test_kernels_per_layer_are_those_that_transformers_starts(engine: str, atten
     """`spare`: a copy of the attention's output that older versions make, a cast on a GPU."""
     inside, _ = counted(attention)
     assert inside == pytest.approx(charged(engine), abs=spare)
+
+
+@pytest.mark.parametrize(("engine", "attention"), [("hf-flash-gqa", "sdpa"), ("hf-eager", "eager")])
+@pytest.mark.parametrize(("name", "spare"), [("CLIPVision", 1.0), ("SiglipVision", 2.0)])
+def test_kernels_per_encoder_layer_are_those_that_transformers_starts(name: str, spare: float, engine: str, attention: str) -> None:
+    """`spare`: CLIP's GELU is three kernels where SigLIP's is one; two are charged. A cast on a GPU."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+
+    def encode(layers: int) -> float:
+        config = getattr(transformers, f"{name}Config")(
+            hidden_size=64, intermediate_size=128, num_hidden_layers=layers, num_attention_heads=4, image_size=28, patch_size=14,
+            attn_implementation=attention,
+        )  # fmt: skip
+        model = getattr(transformers, f"{name}Model")(config).eval().to(torch.bfloat16)
+        with torch.no_grad():
+            return kernels_of(lambda: model(pixel_values=torch.ones(1, 3, 28, 28, dtype=torch.bfloat16)))
+
+    grid = Grid(1.0, 24.0, 24.0, 576.0, 336.0 * 336.0)
+    layer = next(item for item in build_tower(load_model("llava-1.5-7b"), (grid,)).layers if len(item.prefill) > 4)
+    shape, found = Shape("prefill", 1.0, Tokens(576.0, 1.0), Tokens(0.0, 0.0)), load_engine(engine)
+    own = float(sum(starts(kernel, kernel.name, found) for op in layer.prefill for kernel in lowered(op, op.work(shape), found)))
+    assert encode(3) - encode(2) == pytest.approx(own, abs=spare + (engine == "hf-eager"))
 
 
 def test_kernels_outside_the_layers() -> None:
@@ -143,7 +175,7 @@ def test_bytes_of_unfused_operators_are_those_that_transformers_moves() -> None:
     assert traffic["rope"] * 4.0 * 2.0 * hidden * rows == pytest.approx(found["rope"], rel=0.05)  # cosines and sines are shared by the heads
     assert traffic["activation"] * 6.0 * inner * rows == pytest.approx(found["activation"], rel=0.02)
     op = Attention("attention", heads, heads, hidden / heads, hidden / heads, "causal")
-    kernels = lowered(op, op.work(Shape("prefill", 1.0, Tokens(0.0, rows))), load_engine("hf-eager"), "prefill")
+    kernels = lowered(op, op.work(Shape("prefill", 1.0, Tokens(0.0, rows))), load_engine("hf-eager"))
     scores = next(float(item.bytes) for item in kernels if item.name == "softmax")
     assert scores + 8.0 * heads * rows * rows == pytest.approx(found["softmax"], rel=0.03)
 

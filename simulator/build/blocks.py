@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from simulator.ops import AbstractOp, Collective, Elementwise, Experts, Matmul
-from simulator.spec.model import FeedForwardSpec
+from simulator.spec.model import Block, FeedForwardSpec
 from simulator.spec.source import SpecError
 
 
@@ -21,13 +21,19 @@ def divided(heads: int, tp: int, field: str) -> float:
     return heads / tp
 
 
-def norms(width: float, count: int, parameters: float, visual: float, text: float) -> tuple[AbstractOp, ...]:
+def norm_kind(parameters: float, width: float) -> str:
+    """A norm that owns a bias beside its weight subtracts a mean: one kernel in every framework, where an RMSNorm may be many."""
+    return "layer_norm" if parameters >= 2.0 * width else "norm"
+
+
+def norms(block: Block, width: float, visual: float, text: float) -> tuple[AbstractOp, ...]:
     """The first `norm` of a layer, owning all norm weights, and the others; each adds the residual and writes it back."""
-    if count == 0:
+    if block.norms == 0:
         return ()
-    first = Elementwise("norm", "norm", 2.0 * width, 2.0 * width, owned=parameters, visual=visual, text=text)
-    other = Elementwise("norm", "norm", 2.0 * width, 2.0 * width, visual=visual, text=text)
-    return (first, *(other,) * (count - 1))
+    kind, owned = norm_kind(block.norm_parameters / block.norms, width), float(block.norm_parameters + block.other_parameters)
+    first = Elementwise("norm", kind, 2.0 * width, 2.0 * width, owned=owned, visual=visual, text=text)
+    other = Elementwise("norm", kind, 2.0 * width, 2.0 * width, visual=visual, text=text)
+    return (first, *(other,) * (block.norms - 1))
 
 
 def reduce(width: float, tp: int, visual: float, text: float) -> tuple[AbstractOp, ...]:
@@ -47,6 +53,11 @@ def feed_forward(
     return (*dense, *reduce(hidden, tp, visual, text))
 
 
+def activation_kind(spec: FeedForwardSpec) -> str:
+    """A gate's SiLU times its value, or the GELU of an ungated part: another function, and one operand."""
+    return "activation" if spec.gated else "gelu"
+
+
 def _mlp(
     spec: FeedForwardSpec, width: float, hidden: int, bits: float, visual: float, text: float, prefix: str
 ) -> tuple[AbstractOp, ...]:
@@ -59,7 +70,7 @@ def _mlp(
         visual=visual,
         text=text,
     )
-    act = Elementwise("activation", "activation", into.n, width, visual=visual, text=text)
+    act = Elementwise("activation", activation_kind(spec), into.n, width, visual=visual, text=text)
     down = Matmul(f"{prefix}down", float(hidden), width, weight_bits=bits, bias=spec.bias, visual=visual, text=text)
     return into, act, down
 
@@ -97,7 +108,7 @@ def _mixture(
         text=text,
     )
     ops.append(into)
-    ops.append(Elementwise("activation", "activation", here * n, here * width, visual=visual, text=text))
+    ops.append(Elementwise("activation", activation_kind(spec), here * n, here * width, visual=visual, text=text))
     ops.append(replace(into, name="expert_down", n=float(hidden), k=width))
     ops.append(Elementwise("combine", "gather", here * hidden, float(hidden), visual=visual, text=text))
     if ep > tp:

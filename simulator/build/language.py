@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from simulator.attention import Attention, Mask
-from simulator.build.blocks import divided, feed_forward, norms, reduce
+from simulator.build.blocks import divided, feed_forward, norm_kind, norms, reduce
 from simulator.build.mixers import Mixer, cross, latent, linear
 from simulator.ops import AbstractOp, Collective, Elementwise, Matmul
 from simulator.program import Cache, Decoder, Layer
@@ -84,7 +84,7 @@ def _head(language: LanguageModel, tp: int, pp: int) -> Layer:
         ops.append(Collective("send", "send", hidden * (pp - 1), 2.0, visual=visual))
     ops.append(
         Elementwise(
-            "final_norm", "norm", 2.0 * hidden, hidden, owned=float(language.final_norm_parameters), visual=visual
+            "final_norm", norm_kind(language.final_norm_parameters, hidden), 2.0 * hidden, hidden, owned=float(language.final_norm_parameters), visual=visual
         )
     )
     ops.append(
@@ -108,7 +108,7 @@ def _layer(language: LanguageModel, block: Block, tp: int, ep: int, bits: float)
     hidden = language.hidden
     visual = 0.0 if language.cross_attention else 1.0
     mixer = _mixer(language, block.attention, tp, bits, visual)
-    norm = norms(float(hidden), block.norms, block.norm_parameters + block.other_parameters, visual, 1.0)
+    norm = norms(block, float(hidden), visual, 1.0)
     after: tuple[AbstractOp, ...] = norm[1:]
     if block.feed_forward is not None:
         after = (*norm[1:], *feed_forward(block.feed_forward, hidden, tp, ep, bits, visual))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from simulator.attention import Attention
+from simulator.build.blocks import norm_kind
 from simulator.ops import AbstractOp, Elementwise, Matmul
 from simulator.program import Layer
 from simulator.spec.model import Lvlm, Step
@@ -91,9 +92,10 @@ def _operator(step: Step, merge: float, bits: float) -> AbstractOp:
         )
     width = float(step.outputs)
     read = 2.0 * width if step.op == "gather" else width
+    kind = {"norm": norm_kind(step.parameters, width), "activation": "gelu", "gather": "gather"}[step.op]
     return Elementwise(
         step.name,
-        step.op,
+        kind,
         read,
         width,
         owned=float(step.parameters),

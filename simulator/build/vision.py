@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import ceil
 
 from simulator.attention import Attention
-from simulator.build.blocks import feed_forward, norms, reduce
+from simulator.build.blocks import feed_forward, norm_kind, norms, reduce
 from simulator.build.projector import build_projector
 from simulator.ops import AbstractOp, Convolution, Elementwise, Matmul
 from simulator.program import Grid, Layer, Tower
@@ -69,7 +69,7 @@ def _stem(vision: VisionEncoder) -> Layer:
 def _block(vision: VisionEncoder, block: Block, tp: int, bits: float) -> tuple[AbstractOp, ...]:
     hidden, scale = block.hidden or vision.hidden, block.scale
     text = 1.0 if block.extra_rows else 0.0
-    norm = norms(float(hidden), block.norms, block.norm_parameters + block.other_parameters, scale, text)
+    norm = norms(block, float(hidden), scale, text)
     if not norm and block.norm_parameters + block.other_parameters:
         owned = float(block.norm_parameters + block.other_parameters)
         norm = (Elementwise("scale", "add", 0.0, 0.0, owned=owned, launches=0.0),)
@@ -170,7 +170,7 @@ def _head(vision: VisionEncoder) -> tuple[AbstractOp, ...]:
     hidden = float(vision.hidden)
     ops: list[AbstractOp] = []
     if vision.final_norm_parameters:
-        ops.append(Elementwise("final_norm", "norm", hidden, hidden, owned=float(vision.final_norm_parameters)))
+        ops.append(Elementwise("final_norm", norm_kind(vision.final_norm_parameters, hidden), hidden, hidden, owned=float(vision.final_norm_parameters)))
     if vision.pooling is not None:
         # One query row per crop: `group` patches make one row.
         pool, crop = vision.pooling, float(vision.pooling.rows)

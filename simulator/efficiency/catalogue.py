@@ -20,6 +20,7 @@ from simulator.spec.hardware import Chip
 FORMATS = ("bf16", "fp32", "tf32", "fp8", "fp8_block", "int8", "fp4", "int4")
 FAMILY = {"fp16": "bf16", "nvfp4": "fp4", "vector": "bf16"}
 LIKE = {"int8": "fp8", "fp4": "fp8", "fp8_block": "fp8", "tf32": "bf16", "fp32": "bf16", "int4": "bf16", "fp8": "bf16"}
+ALIKE = {"layer_norm": "norm", "gelu": "activation"}  # timed by another pass where they were not measured on the device itself
 THIN = 100  # rows below which a fit is lent within its architecture only
 UNLIKE = 0.15  # log half-width added when a format borrows the fit of another
 ANOTHER = 0.45  # the same when a kernel borrows that of another: as from another architecture
@@ -114,6 +115,8 @@ def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
         held = choose(fits_of(device, op, format, place), op, format, frameworks, version)
         if held:
             return tuple(held)
+    if op in ALIKE:
+        return _settle(ALIKE[op], format, where)
     lenders: dict[str, list[Fit]] = {}
     others = (fits_of(name, op, format, where.folder) for name in fitted_devices(where.folder) if name != device)
     for fits in others:

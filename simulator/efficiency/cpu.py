@@ -29,11 +29,13 @@ def gemm(
     footprint: Numeric,
 ) -> Terms:
     """m > 1: t0 + smooth-max(F / (ec P saturation), move). One row: v0 + weights at a rate of their own (a library calls
-    another routine, which is bound by memory)."""
-    t0, ec, em, p, share, el2, rows, columns, depth, v0, ev = v
+    another routine, which is bound by memory). Few rows stream weights at half the rate where k = reach: every row of a
+    matrix is a stretch of memory that has to be found first."""
+    t0, ec, em, p, share, el2, rows, columns, depth, v0, ev, reach = v
     compute = flops / (ec * peak * saturation(m, n, k, rows, columns, depth))
-    many = move(chip, bytes, em, share, el2, footprint)
-    one = move(chip, bytes, ev, share, el2, footprint)
+    found = 1.0 + reach / k
+    many = move(chip, bytes, em, share, el2, footprint) * found
+    one = move(chip, bytes, ev, share, el2, footprint) * found
     single = m <= 1.0
     total = where(single, v0 + one, t0 + smooth_maximum(compute, many, p))
     return Terms(total, where(single, 0.0 * compute, compute), where(single, one, many), where(single, v0 + 0.0 * one, t0 + 0.0 * many))
@@ -48,3 +50,15 @@ def attention(
     compute = flops / (ec * peak) * (1.0 + edge / query) * (1.0 + soft / head_dim)
     memory = bytes / (em * chip.bandwidth)
     return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
+
+
+PASSES = 8.0  # over the score map: written, scaled, masked and normalised (read and written each), read
+
+
+def eager(chip: Chip, v: Values, peak: Numeric, head_dim: Numeric, maps: Numeric) -> Terms:
+    """Attention as model code writes it, with `maps` bytes of float32 scores in memory: t0 + F / (ec P) of the whole square +
+    passes over the map, which cost several times as much once it is larger than the cache."""
+    t0, ec, em, share, el2 = v
+    compute = maps * head_dim / (ec * peak)
+    memory = move(chip, PASSES * maps, em, share, el2, maps)
+    return Terms(t0 + compute + memory, compute, memory, t0)

@@ -42,9 +42,10 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "roofline": ("t0", "ec", "em", "p"),
     "whole_step": ("t0", "ec", "em", "p"),
     # On a CPU (`simulator.efficiency.cpu`). rows, columns, depth: m, n, k at which half of the rate is reached; v0, ev: start
-    # [s] and rate of products of one row; edge: keys; soft: elements of a head that an exponential is worth.
-    "gemm_cpu": ("t0", "ec", "em", "p", *_MEMORY, "rows", "columns", "depth", "v0", "ev"),
+    # [s] and rate of products of one row; reach: k at which weights stream at half the rate; edge: keys; soft: elements of a head that an exponential is worth.
+    "gemm_cpu": ("t0", "ec", "em", "p", *_MEMORY, "rows", "columns", "depth", "v0", "ev", "reach"),
     "attention_cpu": ("t0", "ec", "em", "p", "edge", "soft"),
+    "eager_cpu": ("t0", "ec", "em", *_MEMORY),
 }
 TILE = 128.0  # rows and columns of a middling GEMM tile
 COLD = inf  # the footprint of a forward pass: everything else was touched in between

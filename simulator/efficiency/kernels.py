@@ -132,6 +132,8 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = _nearest(self.fits["encoder_attention", FAMILY.get(format, format)], head_dim)
+        if fit.form == "eager_cpu":
+            return timed(fit, cpu.eager(chip, fit.values, peak, head_dim, flops / head_dim), floor)
         if fit.form == "attention_cpu":
             return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
         terms = forms.encoder(chip, fit.values, peak, flops, bytes, batch, heads, query)
@@ -157,6 +159,9 @@ class Kernels:
         if self.pure:
             return _pure(chip, peak, flops, bytes)
         fit = _nearest(self.fits["prefill_attention", FAMILY.get(format, format)], head_dim)
+        if fit.form == "eager_cpu":
+            square = query * context / (query * context - query * (query - 1.0) / 2.0)  # computed whole, then masked
+            return timed(fit, cpu.eager(chip, fit.values, peak, head_dim, flops * square / head_dim), floor)
         if fit.form == "attention_cpu":
             return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
         terms = forms.prefill(chip, fit.values, peak, flops, bytes, batch, heads, kv_heads, query)
@@ -211,7 +216,7 @@ class Kernels:
         return timed(fit, terms, physical(chip, peak, flops, bytes))
 
     def elementwise(self, chip: Chip, kind: str, bytes: Numeric) -> Time:
-        """norm | activation | rope | add | softmax | gather | topk | quantise | embedding | sample | copy."""
+        """norm | layer_norm | activation | gelu | rope | add | softmax | gather | topk | quantise | embedding | sample | copy."""
         if self.pure:
             return _pure(chip, chip.vector_flops, 0.0 * bytes, bytes)
         if kind not in FORMS:

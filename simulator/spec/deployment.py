@@ -38,7 +38,7 @@ class Engine(Spec):
     layer: host time per layer and pass of a stage (`encode`, `prefill`, `decode`) besides, where it was measured.
     overlap: the host runs ahead of the device (False on a CPU, where they are the same cores and their times add).
     uniform: the whole model is in the compute format (tower, cache and element-wise passes too), not its linear layers alone.
-    kernels: kernels started per operator, where a framework does not fuse: by phase and kind, by name, or by kind (absent: one);
+    kernels: kernels started per operator, where a framework does not fuse, by kind or name (absent: one);
     `pass`: outside the layers (rotary tables, mask, positions; absent: none).
     passes: how many times element-wise operators touch memory compared with one fused pass; traffic: the same where it was counted
     kernel by kernel, by kind (`norm`) or by phase and kind (`encode norm`).
