@@ -40,8 +40,7 @@ class Engine(Spec):
     uniform: the whole model is in the compute format (tower, cache and element-wise passes too), not its linear layers alone.
     kernels: kernels started per operator, where a framework does not fuse, by kind or name (absent: one);
     `pass`: outside the layers (rotary tables, mask, positions; absent: none).
-    passes: how many times element-wise operators touch memory compared with one fused pass; traffic: the same where it was counted
-    kernel by kernel, by kind (`norm`) or by phase and kind (`encode norm`).
+    passes: how many times element-wise operators touch memory compared with one fused pass; traffic: the same where it was counted, by kind.
     step: scheduler and sampling time per decode step; sequence: the same for each sequence in it. stage: fixed time per prefill or encode pass.
     request: hand-over and response time per request. memory_share: share of device memory the engine may use;
     reserve_bytes: context, workspace and graphs. chunk_tokens: rows one prefill pass holds at most (0: all).
