@@ -276,6 +276,66 @@ def test_one_file_is_enough(dropped: str, capsys: pytest.CaptureFixture[str], mo
     assert cli.main(["techniques", "--json"]) in (0, None)
     listed = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
     assert "keep" in listed[dropped]["parameters"]
+    shipped = next(item for item in listed.values() if not item["preset"] and item["name"] != dropped)
+    assert shape(listed[dropped]) == shape(shipped)
+    assert {key: listed[dropped]["parameters"]["keep"][key] for key in ("kind", "default", "low", "high", "unit")} == {
+        "kind": "number", "default": 0.5, "low": 0.01, "high": 1, "unit": "fraction",
+    }  # fmt: skip
+
+
+def shape(value: Any, open_keys: tuple[str, ...] = ("parameters", "conflicts", "engines", "techniques", "sources")) -> Any:
+    """The schema of a JSON value: its keys, and what kind of thing stands under each; under `open_keys` anything may be named."""
+    if isinstance(value, dict):
+        return {key: type(item).__name__ if key in open_keys else shape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return sorted({json.dumps(shape(item)) for item in value})
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+COMMAND = ["estimate", "--model", "llava-1.5-7b", "--hardware", "a100-sxm-80gb", "--image", "336x336", "--text", "40", "--output", "16"]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    from simulator.cli import main
+
+    assert main([*COMMAND, *more, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_one_file_is_estimated_through_the_command_line(dropped: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The same JSON with the same fields as without it and as with a shipped technique; files, settings and refusals follow too."""
+    from simulator.cli import main
+
+    plain, thin = printed(capsys), printed(capsys, "--with", f"{dropped}:keep=0.25")
+    shipped = printed(capsys, "--with", "pre_llm_reduce:keep=0.25")
+    told = {"fidelity": None, "notes": None, "warnings": None}  # what is said of a mix is its own
+    for known in (plain, shipped):
+        assert shape({**thin, **told}) == shape({**known, **told})
+    assert set(thin) == set(plain)
+    assert thin["visual_tokens_mean"] == 144.0 and thin["visual_tokens_per_layer"] == [144.0] * 32
+    assert 0.0 < thin["stages"]["prefill"]["matmul_flops"] < 0.5 * plain["stages"]["prefill"]["matmul_flops"]
+    assert thin["stages"]["encode"] == plain["stages"]["encode"]
+    assert thin["ttft_s_lower"] <= thin["ttft_s"] <= thin["ttft_s_upper"] < plain["ttft_s_upper"]
+    assert thin["memory"]["kv_bytes_written"] == pytest.approx(plain["memory"]["kv_bytes_written"] * (144.0 + 40.0) / (576.0 + 40.0))
+
+    assert main(["export", *COMMAND[1:], "--with", f"{dropped}:keep=0.25", "--as", "yaml"]) == 0
+    path = tmp_path / "scenario.yaml"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert main(["estimate", "--scenario", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == thin
+
+    scenario = Scenario.model_validate(thin["scenario"])  # the JSON carries its scenario, in the schema of scenarios
+    ((kind, item),) = resolve(scenario.techniques[0].kind, scenario.techniques[0].parameters)
+    assert kind == dropped and item.keep == 0.25  # type: ignore[attr-defined]
+    assert Scenario.model_validate_json(scenario.model_dump_json()) == scenario
+
+    both = printed(capsys, "--with", f"{dropped}:keep=0.5", "--with", "kv_evict:budget=0.2")
+    assert both["memory"]["kv_bytes_resident"] < both["memory"]["kv_bytes_written"] < plain["memory"]["kv_bytes_written"]
+
+    for wrong, said in ((f"{dropped}:keep=2", "0.01 to 1 fraction"), (f"{dropped}:kept=0.5", "keep"), ("thining", dropped)):
+        assert main([*COMMAND, "--with", wrong]) == 2
+        message = capsys.readouterr().err
+        assert said in message and message.count("\n") == 1
 
 
 @pytest.mark.parametrize("format", ["fp32", "bf16"])
