@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -19,8 +19,11 @@ from simulator.search.pick import base_value
 from simulator.search.space import case_with
 from simulator.spec.scenario import Scenario, TechniqueUse
 from simulator.spec.source import SpecError
+from simulator.spec.validated import nearest
 from simulator.technique import Parameter, parameters, registry
 
+FLAT = 1e-9
+"""Relative difference below which two levels are one."""
 SAMPLES = 256
 """Places at which a knob is looked at before roots are solved: two roots closer than that may be missed."""
 
@@ -69,6 +72,8 @@ class Knob:
         """Values from low to high, equally far apart in log for knobs of many sizes."""
         if self.logarithmic:
             values = np.geomspace(self.low, self.high, count)
+        elif self.low == 0.0 and self.high > 100:  # a default range up to a million says little of where things happen
+            values = np.concatenate([[0.0], np.geomspace(1e-6 * self.high, self.high, count - 1)])
         else:
             values = np.linspace(self.low, self.high, count)
         values[0], values[-1] = self.low, self.high
@@ -90,9 +95,11 @@ def knob(scenario: Scenario, path: str, low: float | None = None, high: float | 
         whole = path in WHOLE
     start, stop = bounds[0] if low is None else float(low), bounds[1] if high is None else float(high)
     if path not in WHOLE and path not in REAL and not path.startswith("techniques."):
-        raise SpecError(f"knob: {path!r} is not a number of a scenario; accepted: {', '.join([*WHOLE, *REAL])}, techniques.NAME.PARAMETER")
+        close = nearest(path, [*WHOLE, *REAL])
+        accepted = f"did you mean {' or '.join(close)}?" if close else f"accepted: {', '.join([*WHOLE, *REAL])}, techniques.NAME.PARAMETER"
+        raise SpecError(f"knob: {path!r} is not a number of a scenario; {accepted}")
     if not start < stop:
-        raise SpecError(f"knob {path}: {start:g} to {stop:g} is not a range")
+        raise SpecError(f"knob {path}: {start:g} to {stop:g} is not a range; the low end must lie below the high one")
     for end in (start, stop):
         axis = make_axis(path, [int(end) if whole and end == int(end) else end], scenario)
         if not axis.numeric:
@@ -116,17 +123,21 @@ def _declared(path: str) -> Parameter:
     parts = [name] if name in known else [part for part, _ in presets()[name].parts]
     found = {item.name: item for part in parts for item in parameters(known[part])}
     if parameter not in found:
-        raise SpecError(f"techniques.{name}.{parameter}: no such parameter; accepted: {', '.join(found)}")
+        close = nearest(parameter, list(found))
+        accepted = f"did you mean {' or '.join(close)}?" if close else f"accepted: {', '.join(found)}"
+        raise SpecError(f"techniques.{name}.{parameter}: no such parameter; {accepted}")
     return found[parameter]
 
 
-def crossings(
-    over: Callable[[NDArray[np.float64]], NDArray[np.float64]], samples: NDArray[np.float64], whole: bool
-) -> list[tuple[float, float]]:
+Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""How far a quantity lies beyond its target along a knob, as a share of the target; NaN where it has no value."""
+
+
+def crossings(over: Curve, samples: NDArray[np.float64], whole: bool) -> list[tuple[float, float]]:
     """Where `over` changes sign between samples: (last value before, first value after), the same value twice where it is zero
     there. Continuous crossings and jumps are both solved by Brent's method (a jump to the nearest floating-point numbers).
     """
-    levels = over(samples)
+    levels = _levels(over, samples)
     found: list[tuple[float, float]] = []
     for at in range(len(samples) - 1):
         a, b = levels[at], levels[at + 1]
@@ -140,9 +151,76 @@ def crossings(
     return found
 
 
-def _between(over: Callable[[NDArray[np.float64]], NDArray[np.float64]], low: float, high: float, whole: bool) -> tuple[float, float]:
+def _levels(over: Curve, samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    levels = np.array(over(samples), dtype=float)
+    levels[np.abs(levels) <= FLAT] = 0.0
+    return levels
+
+
+def plateaus(over: Curve, samples: NDArray[np.float64], whole: bool, pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Stretches at which `over` is zero, with their ends found out, of the places where it is (`pairs`, as of `crossings`)."""
+
+    def zero(value: float) -> bool:
+        return abs(_one(over, value)) <= FLAT
+
+    on = _levels(over, samples) == 0.0
+    found: list[tuple[float, float]] = []
+    for root in (low for low, high in pairs if low == high):
+        before, after = samples[~on & (samples < root)], samples[~on & (samples > root)]
+        start, stop = float(samples[0]), float(samples[-1])
+        if before.size:
+            start = edge(zero, min(root, float(samples[samples > before[-1]].min(initial=root))), float(before[-1]), whole)[0]
+        if after.size:
+            stop = edge(zero, max(root, float(samples[samples < after[0]].max(initial=root))), float(after[0]), whole)[0]
+        if stop - start > (0.5 if whole else 1e-6 * max(abs(root), 1e-300)):
+            found.append((start, stop))
+    return found
+
+
+def gaps(over: Curve, samples: NDArray[np.float64], whole: bool) -> list[tuple[float, float]]:
+    """Stretches without a value, with their ends found out."""
+    missing = np.isnan(np.asarray(over(samples), dtype=float))
+    starts = np.flatnonzero(missing & ~np.concatenate([[False], missing[:-1]]))
+    stops = np.flatnonzero(missing & ~np.concatenate([missing[1:], [False]]))
+
+    def none(value: float) -> bool:
+        return math.isnan(_one(over, value))
+
+    found: list[tuple[float, float]] = []
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        low = edge(none, float(samples[start]), float(samples[start - 1]), whole)[0] if start > 0 else float(samples[0])
+        high = edge(none, float(samples[stop]), float(samples[stop + 1]), whole)[0] if stop + 1 < len(samples) else float(samples[-1])
+        found.append((low, high))
+    return found
+
+
+def beside(found: list[tuple[float, float]], samples: NDArray[np.float64], whole: bool) -> NDArray[np.float64]:
+    """Samples with the last value before each gap and the first one after it, so that no root next to a gap is missed."""
+    low, high = samples[0], samples[-1]
+    ends = [value for start, stop in found for value in ((start - 1, stop + 1) if whole else (np.nextafter(start, -np.inf), np.nextafter(stop, np.inf)))]
+    return np.unique(np.concatenate([samples, [value for value in ends if low < value < high]]))
+
+
+def edge(holds: Callable[[float], bool], inside: float, outside: float, whole: bool) -> tuple[float, float]:
+    """The last value from `inside`, where it holds, towards `outside`, where it does not, and the first one where it does not."""
+    while abs(outside - inside) > (1 if whole else 0):
+        middle = math.floor((inside + outside) / 2) if whole else (inside + outside) / 2
+        if middle in (inside, outside):
+            break
+        if holds(middle):
+            inside = float(middle)
+        else:
+            outside = float(middle)
+    return inside, outside
+
+
+def _one(over: Curve, value: float) -> float:
+    return float(over(np.array([value]))[0])
+
+
+def _between(over: Curve, low: float, high: float, whole: bool) -> tuple[float, float]:
     def one(value: float) -> float:
-        return float(over(np.array([value]))[0])
+        return _one(over, value)
 
     if not whole:
         solver: Any = brentq
@@ -151,10 +229,4 @@ def _between(over: Callable[[NDArray[np.float64]], NDArray[np.float64]], low: fl
         above = min(np.nextafter(root, np.inf) + 4e-15 * abs(root), high)
         return (root, root) if abs(one(root)) <= 1e-9 else (float(below), float(above))
     sign = one(low) > 0
-    while high - low > 1:
-        middle = float(math.floor((low + high) / 2))
-        if (one(middle) > 0) == sign:
-            low = middle
-        else:
-            high = middle
-    return low, high
+    return edge(lambda value: (one(value) > 0) == sign, low, high, whole)
