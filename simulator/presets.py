@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from simulator.literature.presets import Preset, Value, load_presets
+from simulator.literature.presets import Preset, Value, load_deployability, load_presets
 from simulator.spec.source import SpecError
-from simulator.technique import AbstractTechnique, check, convert, parameters, registry, unknown
+from simulator.technique import AbstractTechnique, Deployable, check, convert, parameters, registry, unknown
 
 
 def presets() -> dict[str, Preset]:
@@ -18,6 +18,13 @@ def presets() -> dict[str, Preset]:
 def names() -> list[str]:
     """Techniques and presets, in that order."""
     return [*registry(), *presets()]
+
+
+def deployability(name: str, technique: str, engine: str) -> tuple[Deployable, str]:
+    """Whether an engine runs a technique as it ships (runs, patch, hypothetical), and by what source. name: the preset it is part of;
+    what is said of that method comes before what is said of the technique."""
+    said = load_deployability().get((name, technique, engine))
+    return said or registry()[technique].about.engines.get(engine, ("hypothetical", "no engine is known to ship it"))
 
 
 def resolve(kind: str, given: Mapping[str, Any]) -> tuple[tuple[str, AbstractTechnique], ...]:

@@ -10,11 +10,13 @@ from simulator.assemble import Assembly, Case, assemble, case_of
 from simulator.measure import mean, measure
 from simulator.memory import Memory
 from simulator.metrics import Metrics, Stage
+from simulator.presets import deployability
 from simulator.program import Program, ways
 from simulator.quantity import Numeric, exp
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
 from simulator.stage import TERMS
+from simulator.technique import name_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,8 +182,7 @@ def _undeployable(case: Case) -> list[str]:
     if case.engine.fits == "ideal":
         return out
     for name, technique in case.techniques:
-        about = technique.about
-        status, source = about.engines.get(case.engine.name, ("hypothetical", "no engine is known to ship it"))
+        status, source = deployability(name, name_of(type(technique)), case.engine.name)
         if status != "runs":
             out.append(f"{name}: {status} on {case.engine.name} ({source})")
     return out

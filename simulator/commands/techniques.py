@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
             "name": preset.name, "preset": True, "entry": preset.entry, "parts": [kind for kind, _ in preset.parts],
             "defaults": {kind: dict(values) for kind, values in preset.parts}, "default_kind": preset.default_kind,
             "source": preset.source, "needs_training": not preset.training_free, "needs_query": preset.query_aware,
+            "engines": {kind: on_engines(preset.name, kind) for kind, _ in preset.parts},
         }
         for preset in named.values()
     ]  # fmt: skip
@@ -84,7 +85,7 @@ def describe(name: str) -> dict[str, Any]:
         "needs_query": about.needs_query,
         "needs_scores": about.needs_scores,
         "conflicts": dict(about.conflicts),
-        "engines": {engine: {"status": status, "source": source} for engine, (status, source) in about.engines.items()},
+        "engines": on_engines(name, name),
         "parameters": {
             knob.name: {
                 "kind": knob.kind,
@@ -100,13 +101,24 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
+def on_engines(name: str, kind: str) -> dict[str, dict[str, str]]:
+    """How a technique, as a named method uses it, stands on every engine that something is known of."""
+    from simulator.literature.presets import load_deployability
+    from simulator.presets import deployability
+    from simulator.technique import registry
+
+    said = [engine for preset, part, engine in load_deployability() if (preset, part) == (name, kind)]
+    found = {engine: deployability(name, kind, engine) for engine in dict.fromkeys([*registry()[kind].about.engines, *said])}
+    return {engine: {"status": status, "source": source} for engine, (status, source) in found.items()}
+
+
 def _print_one(console: Any, row: dict[str, Any]) -> None:
     from rich.table import Table
 
     if row["preset"]:
         console.print(f"[bold]{row['name']}[/]: {' + '.join(row['parts'])}; {row['source']} ({row['default_kind']})")
         for part in row["parts"]:
-            _print_one(console, describe(part))
+            _print_one(console, {**describe(part), "engines": row["engines"][part]})
         return
     console.print(f"[bold]{row['name']}[/] ({row['site'].lower()}): {row['title']}; source: {row['entry']}")
     table = Table(box=None, pad_edge=False, header_style="bold")

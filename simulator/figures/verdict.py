@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from simulator.memory import Memory
-from simulator.presets import presets
+from simulator.presets import deployability, presets
 from simulator.quantity import text
 from simulator.ratio import Ratio
 from simulator.request import Estimate
@@ -104,19 +104,25 @@ def _batch(scenario: Scenario, memory: Memory) -> Scenario:
     return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"batch": int(memory.max_batch)})})
 
 
+def parts_of(kind: str) -> list[str]:
+    """The techniques a preset is made of; a technique is itself."""
+    named = presets()
+    kinds = [part for part, _ in named[kind].parts] if kind in named else [kind]
+    return [part for part in kinds if part in registry()]
+
+
 def abouts(kind: str) -> list[About]:
     """What is known of a technique, or of each part of a preset."""
-    known, named = registry(), presets()
-    kinds = [part for part, _ in named[kind].parts] if kind in named else [kind]
-    return [known[part].about for part in kinds if part in known]
+    return [registry()[part].about for part in parts_of(kind)]
 
 
 def deployment(scenario: Scenario, unset: Collection[str] = ()) -> list[Remark]:
     """Whether the chosen engine runs the mix today, then the same per technique. unset: those it has, but not with these settings."""
     remarks: list[Remark] = []
     for use in scenario.techniques:
-        for about in abouts(use.kind):
-            status, source = about.engines.get(scenario.engine, ("hypothetical", ""))
+        for part in parts_of(use.kind):
+            about = registry()[part].about
+            status, source = deployability(use.kind, part, scenario.engine)
             named = f"{use.kind}" + (f" ({about.title})" if about.title else "")
             if scenario.engine in ("ideal", "survey"):
                 status, source = "hypothetical", "the engine is a model, not a program"

@@ -14,6 +14,7 @@ from typing import Any, final
 
 from simulator.assemble import Case, assemble, case_of
 from simulator.measure import measure
+from simulator.presets import deployability
 from simulator.search.expression import parse
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
@@ -90,10 +91,13 @@ def launch(scenario: Scenario, engine: str) -> Launch:
     for name, technique in case.techniques:
         kind = name_of(type(technique))
         given = {**values, **{item.name: getattr(technique, item.name) for item in fields(technique)}}  # type: ignore[arg-type]
-        given |= _derived(kind, given)
+        given |= {"preset": name, **_derived(kind, given)}
+        state, reason = deployability(name, kind, engine)
         entries = [item for item in data["techniques"].get(kind, ()) if _holds(item, given)]
+        if name != kind and state != "runs":  # flags of its kind are not those of this method
+            lacking.append(f"{name} ({kind}): {state} on {engine} ({reason})")
+            continue
         if not entries:
-            state, reason = technique.about.engines.get(engine, ("hypothetical", "not in this engine"))
             shown = f"{name} ({kind})" if name != kind else kind
             settings = (
                 {knob: given[knob] for knob in ("bits", "format", "split") if knob in given}
@@ -143,6 +147,14 @@ def _derived(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return {"bits": given["bits"] or bits}
     if kind == "offload":
         return {"offload_gb": given["weight_gb"] * given["weights"]}
+    if kind in ("temporal_merge", "pre_llm_reduce"):
+        return {"dropped": 1.0 - given["keep"]}
+    if kind == "speculative":
+        drafter = given["drafter"].partition(":")[0]
+        found = {"width": 1.0, "verified": given["gamma"] + 1.0, "source": drafter if drafter in ("head", "heads", "self") else "model"}
+        if given["tree"]:
+            found |= {"width": max(given["nodes"] / max(given["gamma"], 1.0), 1.0), "verified": given["nodes"]}
+        return found
     return {}
 
 

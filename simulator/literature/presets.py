@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, final
 
 Kind = Literal["repository", "paper", "reported", "assumed"]
+Status = Literal["runs", "patch", "hypothetical"]
 Scalar: TypeAlias = "bool | int | float | str"
 Value: TypeAlias = "Scalar | tuple[Scalar, ...]"
 
@@ -25,6 +26,7 @@ GENERAL = frozenset(
 """The general techniques a preset may be made of."""
 
 TABLE = Path(__file__).with_name("presets.csv")
+DEPLOYABILITY = Path(__file__).with_name("deployability.csv")
 
 
 @final
@@ -119,3 +121,20 @@ def _read_row(row: dict[str, str]) -> Preset:
 def _read_parameters(text: str) -> tuple[tuple[str, Value], ...]:
     pairs = (part.partition("=") for part in text.split(",") if part)
     return tuple((name, read_value(value)) for name, _, value in pairs)
+
+
+@cache
+def load_deployability(path: Path = DEPLOYABILITY) -> dict[tuple[str, str, str], tuple[Status, str]]:
+    """What is known of a named method on an engine, by (preset, technique, engine): runs, patch or hypothetical, and the source."""
+    out: dict[tuple[str, str, str], tuple[Status, str]] = {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            status = row["status"]
+            if status not in ("runs", "patch", "hypothetical"):
+                raise ValueError(f"status: {status!r} of {row['preset']} in {path.name}; accepted: runs, patch, hypothetical")
+            for engine in row["engines"].split("|"):
+                key = (row["preset"], row["technique"], engine)
+                if key in out:
+                    raise ValueError(f"engines: {engine} of {row['preset']}, {row['technique']} stands twice in {path.name}")
+                out[key] = (status, row["source"])
+    return out

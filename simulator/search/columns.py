@@ -10,10 +10,12 @@ import numpy as np
 
 from simulator.assemble import Assembly, Case
 from simulator.metrics import Metrics
+from simulator.presets import deployability
 from simulator.program import STAGES, ways
 from simulator.quantity import Numeric, exp, where
 from simulator.spec.source import SpecError
 from simulator.spec.validated import nearest
+from simulator.technique import name_of
 
 BOUNDS = ("-", "compute", "memory", "network", "overhead", "host")
 """What a `<stage>_bound` may be; `-` for a stage that takes no time."""
@@ -135,7 +137,7 @@ _READY = ("runs", "patch", "hypothetical")
 
 def deployable(techniques: Sequence[tuple[str, Any]], engine: str) -> str:
     """How ready the least ready technique of a mix is on an engine; `runs` without any."""
-    states: list[str] = [item.about.engines.get(engine, ("hypothetical", ""))[0] for _, item in techniques]
+    states: list[str] = [deployability(name, name_of(type(item)), engine)[0] for name, item in techniques]
     return max(states, key=_READY.index, default="runs")
 
 

@@ -27,9 +27,9 @@ class ChunkedPrefill(AbstractTechnique):
         lossless=True,
         conflicts={"in_llm_prune": "tokens are ranked at a layer once the whole prompt is there, chunks pass it one by one"},
         engines={
-            "vllm": ("runs", "--max-num-batched-tokens; on by default in its V1 engine"),
-            "sglang": ("runs", "--chunked-prefill-size"),
-            "trtllm": ("runs", "enable_chunked_prefill / enable_chunked_context"),
+            "vllm": ("runs", "docs of 0.9.1 to 0.17.1: always on in the V1 engine, sized by --max-num-batched-tokens"),
+            "sglang": ("runs", "source of 0.5.1: --chunked-prefill-size, on by default"),
+            "trtllm": ("runs", "LLM API docs of 1.0: enable_chunked_prefill"),
         },
     )
     chunk: Numeric = parameter(2048.0, "rows of one pass, all sequences together", unit="tokens", low=1, high=1e9)

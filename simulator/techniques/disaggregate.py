@@ -30,7 +30,7 @@ class Disaggregate(AbstractTechnique):
         lossless=True,
         engines={
             "vllm": ("runs", "docs, read 2026: disaggregated prefill through KV connectors, experimental; disaggregated encoder through EC connectors"),
-            "sglang": ("runs", "docs, read 2026: prefill-decode disaggregation, and encoders apart by --encoder-only and --language-only"),
+            "sglang": ("runs", "docs, read 2026: prefill-decode disaggregation, and encoders apart by --encoder-only and --language-only (source of 0.5.7; not in 0.5.6)"),
             "trtllm": ("runs", "docs of 1.2: disaggregated serving; encoders apart by MultimodalEncoder (Dynamo docs: E/P/D)"),
         },
     )

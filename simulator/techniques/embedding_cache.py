@@ -29,8 +29,8 @@ class EmbeddingCache(AbstractTechnique):
         entry="epdserve",
         lossless=True,
         engines={
-            "vllm": ("runs", "encoder cache of its V1 scheduler, by the hash of the picture"),
-            "sglang": ("runs", "multimodal embedding cache, SGLANG_VLM_CACHE_SIZE_MB"),
+            "vllm": ("runs", "encoder cache of its V1 scheduler, by the hash of the picture (source of 0.11.0)"),
+            "sglang": ("runs", "multimodal embedding cache, SGLANG_VLM_CACHE_SIZE_MB (source of 0.5.1)"),
             "trtllm": ("runs", "API docs of 1.3: MultimodalConfig.encoder_cache_max_bytes"),
         },
     )

@@ -27,7 +27,7 @@ class EncoderDataParallel(AbstractTechnique):
         conflicts={"sequence_parallel_encoder": "both place the encoder on the same devices"},
         engines={
             "vllm": ("runs", "API docs of 0.11: --mm-encoder-tp-mode data, for the models that support it"),
-            "sglang": ("runs", "docs, read 2026: --mm-enable-dp-encoder, Qwen2.5-VL, Qwen3-VL, InternVL"),
+            "sglang": ("runs", "source of 0.5.6: --mm-enable-dp-encoder (not in 0.5.5); docs, read 2026: Qwen2.5-VL, Qwen3-VL, InternVL"),
         },
     )
 

@@ -31,7 +31,7 @@ class KvEvict(AbstractTechnique):
         engines={
             "hf-eager": ("patch", "transformers 4.3x-4.4x; LOOK-M, SparseMM and SnapKV repositories patch the attention classes"),
             "hf-flash": ("patch", "transformers 4.3x-4.4x; SnapKV, PyramidKV and SparseMM repositories"),
-            "vllm": ("hypothetical", "paged blocks are shared by all layers and heads; no eviction inside a request (0.24)"),
+            "vllm": ("hypothetical", "paged blocks are shared by all layers and heads; no eviction inside a request (source of 0.33.0: no such cache)"),
         },
     )
 

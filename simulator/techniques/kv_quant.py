@@ -30,11 +30,11 @@ class KvQuant(AbstractTechnique):
         entry="kivi",
         axis="bits",
         engines={
-            "vllm": ("runs", "0.25 docs: --kv-cache-dtype fp8; 0.23 API docs: turboquant, 3 to 8 bits, with kernels of its own; 0.11 had no fused kernel yet"),
-            "sglang": ("runs", "docs, read 2026: --kv-cache-dtype fp8_e5m2, fp8_e4m3 or fp4; only attention backends with a fused kernel keep their speed"),
-            "trtllm": ("runs", "1.0: FP8 and INT8 KV cache"),
-            "hf-flash": ("runs", "docs of transformers 4.51-4.53: QuantizedCache by HQQ or quanto, low latency it is not; since 4.42 (not checked)"),
-            "hf-sdpa": ("runs", "docs of transformers 4.51-4.53: QuantizedCache by HQQ or quanto, low latency it is not; since 4.42 (not checked)"),
+            "vllm": ("runs", "docs of 0.5.0: --kv-cache-dtype fp8; source of 0.28.0: int4 and int8 per token and head on its Triton attention, turboquant of 3 to 8 bits, nvfp4; 0.11.0 had FP8 only"),
+            "sglang": ("runs", "source of 0.5.1: --kv-cache-dtype fp8_e5m2, fp8_e4m3; of 0.5.5: fp4_e2m1, which 0.5.23 calls fp4_mx_block16, beside nvfp4; docs: only attention backends with a fused kernel keep their speed"),
+            "trtllm": ("runs", "docs of 1.0: FP8; of 1.3: NVFP4; INT8 in the older TensorRT backend only"),
+            "hf-flash": ("runs", "source of transformers 4.42.4 (not in 4.41.2): QuantizedCache by HQQ or quanto; its docs: it saves memory, not time"),
+            "hf-sdpa": ("runs", "source of transformers 4.42.4 (not in 4.41.2): QuantizedCache by HQQ or quanto; its docs: it saves memory, not time"),
         },
     )
 

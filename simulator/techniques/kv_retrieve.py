@@ -32,7 +32,7 @@ class KvRetrieve(AbstractTechnique):
         engines={
             "hf-flash": ("patch", "ReKV repository, transformers 4.4x"),
             "hf-sdpa": ("patch", "ReKV repository, transformers 4.4x"),
-            "vllm": ("hypothetical", "0.24: whole blocks can be offloaded and reloaded, but a step reads all of them"),
+            "vllm": ("hypothetical", "source of 0.33.0: whole blocks can be offloaded and reloaded, but a step reads all of them"),
         },
     )
 

@@ -29,8 +29,8 @@ class LayerSkip(AbstractTechnique):
         axis="weights",
         needs_training=True,
         engines={
-            "hf-flash": ("runs", "transformers 4.45+: assistant_early_exit; skipping for good needs a patch"),
-            "vllm": ("hypothetical", "0.24: no early exit"),
+            "hf-flash": ("patch", "layers left out for good need an edited checkpoint; assistant_early_exit (source of transformers 4.47.1, not in 4.46.3) only drafts with fewer layers"),
+            "vllm": ("hypothetical", "source of 0.33.0: no early exit"),
         },
     )
 

@@ -30,9 +30,10 @@ class Offload(AbstractTechnique):
         entry="flexgen",
         lossless=True,
         engines={
-            "vllm": ("runs", "0.14-0.24: --cpu-offload-gb for weights; the KV connector reloads prefixes, not every step"),
-            "hf-flash": ("runs", "transformers 4.4x: device_map with CPU modules, OffloadedCache"),
-            "hf-sdpa": ("runs", "transformers 4.4x: device_map with CPU modules, OffloadedCache"),
+            "vllm": ("runs", "docs of 0.5.3, source of 0.33.0: --cpu-offload-gb for weights, read over the link; --kv-offloading-size (0.28.0) reloads prefixes, not every step"),
+            "sglang": ("runs", "source of 0.5.1 to 0.5.23: --cpu-offload-gb for weights; its cache tiers reload prefixes, not every step"),
+            "hf-flash": ("runs", "source of transformers 4.45.2: device_map with CPU modules, OffloadedCache (not in 4.42.4; 5.24.0: DynamicCache with offloading)"),
+            "hf-sdpa": ("runs", "source of transformers 4.45.2: device_map with CPU modules, OffloadedCache (not in 4.42.4; 5.24.0: DynamicCache with offloading)"),
         },
     )
 

@@ -36,7 +36,7 @@ class PostEncoderReduce(AbstractTechnique):
             "hf-eager": ("patch", "the authors' code of VisionZip and PruMerge replaces the encoder of transformers"),
             "hf-sdpa": ("patch", "as hf-eager; the scored block runs eagerly"),
             "hf-flash": ("patch", "as hf-eager; the scored block runs eagerly"),
-            "vllm": ("patch", "pull request 38888 (2026, not merged): --image-pruning-rate for Qwen models by scores of an encoder layer"),
+            "vllm": ("patch", "pull request 38888 (2026, not in 0.33.0): --image-pruning-rate for Qwen models by scores of an encoder layer"),
         },
     )
     keep: Numeric = parameter(64 / 576, "visual tokens kept", unit="fraction", low=1e-6, high=1)

@@ -34,7 +34,7 @@ class PreLlmReduce(AbstractTechnique):
             "hf-eager": ("patch", "the authors' code of DivPrune and CDPruner prunes before the decoder of transformers"),
             "hf-sdpa": ("patch", "as hf-eager"),
             "hf-flash": ("patch", "as hf-eager; no attention map needed"),
-            "vllm": ("patch", "pictures need one; of video, VidCom2 by --video-retention-ratio (pull request 47750, 2026) runs"),
+            "vllm": ("patch", "none for pictures in the source of 0.33.0; of video, VidCom2 runs (0.28.0: --video-pruning-method vidcom2)"),
         },
     )
     keep: Numeric = parameter(0.098, "visual tokens kept", unit="fraction", low=1e-6, high=1)

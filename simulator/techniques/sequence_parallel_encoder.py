@@ -32,7 +32,7 @@ class SequenceParallelEncoder(AbstractTechnique):
         conflicts={"encoder_data_parallel": "both place the encoder on the same devices"},
         engines={
             "hf-flash": ("patch", "LongVILA repository (VILA, MM-SP)"),
-            "vllm": ("hypothetical", "0.24: encoders run tensor- or data-parallel"),
+            "vllm": ("hypothetical", "source of 0.33.0: encoders run tensor- or data-parallel"),
         },
     )
 

@@ -38,11 +38,11 @@ class Speculative(AbstractTechnique):
         axis="draft",
         conflicts={"layer_skip": "the verifier would skip layers too; use drafter=self:N for early-exit drafting"},
         engines={
-            "vllm": ("runs", "EAGLE and EAGLE-3 heads on pictures (pull requests 22872, 29594); draft models for text only (issue 33458, open 2026)"),
-            "sglang": ("runs", "docs, read 2026: EAGLE-2 and EAGLE-3 trees, standalone draft models, n-gram"),
-            "trtllm": ("runs", "docs of 1.2: draft model, EAGLE-3, n-gram, multi-token heads; on pictures not checked"),
-            "hf-flash": ("runs", "transformers 4.35+: assisted generation, chains; trees by the methods' repositories"),
-            "hf-sdpa": ("runs", "transformers 4.35+: assisted generation, chains; trees by the methods' repositories"),
+            "vllm": ("runs", "EAGLE and EAGLE-3 heads on pictures (pull requests 22872, 29594); source of 0.28.0 and 0.33.0: chains only, draft models see text only"),
+            "sglang": ("runs", "source of 0.5.1: EAGLE trees; of 0.5.12: standalone draft models, n-gram"),
+            "trtllm": ("runs", "docs of 1.0 to 1.4: draft model, EAGLE-3, n-gram, MTP of DeepSeek; chains only; on pictures not checked"),
+            "hf-flash": ("runs", "source of transformers 4.35.2: assisted generation, chains; trees by the methods' repositories"),
+            "hf-sdpa": ("runs", "source of transformers 4.35.2: assisted generation, chains; trees by the methods' repositories"),
         },
     )
 

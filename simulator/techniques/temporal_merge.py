@@ -31,9 +31,9 @@ class TemporalMerge(AbstractTechnique):
         axis="visual_tokens",
         engines={
             "hf-sdpa": ("patch", "the authors' code of DyCoke changes LLaVA-OneVision in transformers"),
-            "vllm": ("runs", "EVS by --video-pruning-rate: Qwen2.5-VL (pull request 22980, 2025), Qwen3-VL (29752), Qwen3.5 (48912, 2026)"),
-            "sglang": ("runs", "EVS for Nemotron-Nano-VL (pull request 14051, 2025); for Qwen3-VL it was not merged (20857, 2026)"),
-            "trtllm": ("runs", "API docs of 1.3: MultimodalConfig.video_pruning_rate"),
+            "vllm": ("runs", "by EVS, --video-pruning-rate: source of 0.11.0 for Qwen2.5-VL, of 0.28.0 for Qwen3-VL, Qwen3.5 and Nemotron-Nano-VL too"),
+            "sglang": ("runs", "by EVS, Nemotron-Nano-VL only (source of 0.5.6 and 0.5.23)"),
+            "trtllm": ("runs", "by EVS, API docs of 1.3: MultimodalConfig.video_pruning_rate"),
         },
     )
     factor: Numeric = parameter(0.0, "frames that become one; 0: use keep", unit="frames", low=0, high=1e6)

@@ -39,11 +39,11 @@ class WeightQuant(AbstractTechnique):
         axis="weights",
         engines={
             "vllm": ("runs", "docs of 0.14: AWQ and GPTQ through Marlin, INT8 and FP8 W8A8, NVFP4 through Model Optimizer"),
-            "sglang": ("runs", "0.5 docs: AWQ, GPTQ, FP8, W8A8 INT8, ModelOpt FP4"),
-            "trtllm": ("runs", "1.0: W4A16 AWQ and GPTQ, FP8, SmoothQuant, NVFP4"),
-            "hf-flash": ("runs", "transformers 4.35+: AWQ, GPTQ, bitsandbytes"),
-            "hf-sdpa": ("runs", "transformers 4.35+: AWQ, GPTQ, bitsandbytes"),
-            "hf-eager": ("runs", "transformers 4.35+: AWQ, GPTQ, bitsandbytes"),
+            "sglang": ("runs", "source of 0.5.1: AWQ, GPTQ, FP8, W8A8 INT8, ModelOpt FP4"),
+            "trtllm": ("runs", "docs of 1.0: W4A16 AWQ and GPTQ, FP8, NVFP4; SmoothQuant in the older TensorRT backend only"),
+            "hf-flash": ("runs", "source of transformers 4.35.2: AWQ, GPTQ, bitsandbytes"),
+            "hf-sdpa": ("runs", "source of transformers 4.35.2: AWQ, GPTQ, bitsandbytes"),
+            "hf-eager": ("runs", "source of transformers 4.35.2: AWQ, GPTQ, bitsandbytes"),
         },
     )
 

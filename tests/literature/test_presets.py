@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from simulator.literature.presets import GENERAL, load_presets, read_value
+from simulator.literature.presets import GENERAL, load_deployability, load_presets, read_value
+from simulator.presets import deployability, presets
+from simulator.search.columns import deployable
+from simulator.technique import registry
+from simulator.techniques.kv_quant import KvQuant
+from simulator.techniques.temporal_merge import TemporalMerge
 
 PARAMETERS = frozenset(
     {
@@ -78,3 +84,39 @@ def test_a_bad_row_is_refused(tmp_path: Path) -> None:
         path.write_text(head + row)
         with pytest.raises(ValueError, match=field):
             load_presets(path)
+
+
+KINDS_OF_MANY = (
+    "temporal_merge", "spatial_pooling", "weight_quant", "kv_quant", "sparse_attention", "width_prune", "speculative",
+)  # fmt: skip
+"""Techniques of which an engine ships one method: that it runs says nothing of another method."""
+
+
+def test_where_an_engine_ships_one_method_the_others_have_a_status_of_their_own() -> None:
+    said = load_deployability()
+    for name, preset in presets().items():
+        for part in (part for part, _ in preset.parts if part in KINDS_OF_MANY):
+            for engine, (status, _) in registry()[part].about.engines.items():
+                assert status != "runs" or (name, part, engine) in said, (name, part, engine)
+    for (name, part, engine), (status, source) in said.items():
+        assert part in dict(presets()[name].parts) and source, (name, part)
+        assert engine in ("vllm", "sglang", "trtllm", "hf-flash", "hf-sdpa", "hf-eager"), engine
+        assert status in ("patch", "hypothetical") or re.search(r"\d\.\d", source) or "checked" in source or "AWQ" in source, (name, engine)
+
+
+def test_what_is_known_of_a_method_comes_before_what_is_known_of_its_kind() -> None:
+    assert deployability("temporal_merge", "temporal_merge", "vllm")[0] == "runs"
+    assert deployability("evs", "temporal_merge", "vllm")[0] == "runs"
+    assert deployability("dycoke", "temporal_merge", "vllm")[0] == "hypothetical"
+    assert deployability("kivi", "kv_quant", "vllm")[0] == "hypothetical" and deployability("kivi", "kv_quant", "hf-sdpa")[0] == "runs"
+    assert deployability("fastv", "in_llm_prune", "ideal") == ("hypothetical", "no engine is known to ship it")
+    mixed = [("evs", TemporalMerge()), ("kivi", KvQuant())]
+    assert deployable(mixed[:1], "vllm") == "runs" and deployable(mixed, "vllm") == "hypothetical"
+
+
+@pytest.mark.parametrize(("rows", "words"), [("a,b,vllm,ships,x", "status"), ("a,b,vllm|vllm,runs,x", "stands twice")])
+def test_a_bad_row_of_deployability_is_refused(tmp_path: Path, rows: str, words: str) -> None:
+    file = tmp_path / "deployability.csv"
+    file.write_text(f"preset,technique,engines,status,source\n{rows}\n")
+    with pytest.raises(ValueError, match=words):
+        load_deployability(file)

@@ -71,10 +71,30 @@ def test_launch_commands() -> None:
     assert made.command.startswith("vllm serve Qwen/Qwen2.5-VL-7B-Instruct --tensor-parallel-size 2")
     assert "--kv-cache-dtype fp8" in made.command and len(made.lacking) == 1 and "fastv" in made.lacking[0]
     assert "NOT APPLIED: fastv" in made.script()
-    four = launch(BASE.model_copy(update={"techniques": (TechniqueUse(kind="kv_quant", parameters={"bits": 4}),)}), "vllm")
-    assert "bits 4" in four.lacking[0] and "fp8" not in four.command
+    two = launch(BASE.model_copy(update={"techniques": (TechniqueUse(kind="kv_quant", parameters={"bits": 2}),)}), "vllm")
+    assert "bits 2" in two.lacking[0] and "fp8" not in two.command
     other = launch(scenario, "trtllm")
     assert other.options == {"kv_cache_config": {"dtype": "fp8"}} and "--extra_llm_api_options" in other.command
+
+
+def made_for(engine: str, kind: str) -> str:
+    made = launch(BASE.model_copy(update={"techniques": (TechniqueUse(kind=kind),)}), engine)
+    return f"{made.minimum} {made.command} LACKS {'; '.join(made.lacking)}"
+
+
+def test_a_named_method_gets_flags_of_its_own_or_none() -> None:
+    assert "NOT" not in made_for("vllm", "evs") and "--video-pruning-rate 0.75" in made_for("vllm", "evs")
+    assert "--video-pruning" not in made_for("vllm", "dycoke") and "dycoke (temporal_merge): hypothetical on vllm" in made_for("vllm", "dycoke")
+    assert "0.28.0" in made_for("vllm", "vidcom2") and "--video-pruning-method vidcom2" in made_for("vllm", "vidcom2")
+    assert "eagle3" in made_for("vllm", "speculative") and "draft_model" in made_for("vllm", "leviathan") and "draft_model" not in made_for("vllm", "medusa")
+    assert "speculative-config" not in made_for("vllm", "vispec") and "vispec (speculative): hypothetical" in made_for("vllm", "vispec")
+
+
+def test_an_eagle_server_of_sglang_gets_all_three_numbers() -> None:
+    """It takes them together or chooses all three (server_args.py, 0.5.1 to 0.5.23)."""
+    chain, tree = made_for("sglang", "speculative"), made_for("sglang", "eagle-2")
+    assert "--speculative-num-steps 10 --speculative-eagle-topk 1 --speculative-num-draft-tokens 11" in chain and "EAGLE3" in chain
+    assert "--speculative-num-steps 6 --speculative-eagle-topk 10 --speculative-num-draft-tokens 60" in tree and "EAGLE " in tree
 
 
 def test_exports_say_the_same_scenario(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
