@@ -59,9 +59,9 @@ def _fits() -> None:
         "A device without fits borrows those of its architecture, and its bands are wider."
     )
     first, second, third = st.columns(3)
-    devices = first.multiselect("Devices", sorted(table["device"].unique()), key="c.dev", placeholder="all", bind="query-params")
-    ops = second.multiselect("Operations", sorted(table["op"].unique()), key="c.op", placeholder="all", bind="query-params")
-    formats = third.multiselect("Formats", sorted(table["format"].unique()), key="c.fmt", placeholder="all", bind="query-params")
+    devices = first.multiselect("Devices", sorted(table["device"].unique()), key="c.dev", placeholder="all", wrap=True, bind="query-params")
+    ops = second.multiselect("Operations", sorted(table["op"].unique()), key="c.op", placeholder="all", wrap=True, bind="query-params")
+    formats = third.multiselect("Formats", sorted(table["format"].unique()), key="c.fmt", placeholder="all", wrap=True, bind="query-params")
     for column, chosen in (("device", devices), ("op", ops), ("format", formats)):
         if chosen:
             table = table[table[column].isin(chosen)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from simulator.explorer.parts import chart, mode, way_out
+from simulator.explorer.parts import chart, lead, mode, way_out
 from simulator.explorer.sidebar import Choice
 from simulator.explorer.work import frame_download, swept
 from simulator.figures import METRICS, comparison, heat, needed
@@ -24,12 +24,14 @@ def render(choice: Choice) -> None:
     if choice.variant is None or choice.baseline is None:
         way_out(choice.problem, "compare")
         return
-    hardware = st.multiselect("Hardware", hardware_names(), default=FLEET, key="cmp.hw", bind="query-params")
-    first, second, third, fourth = st.columns(4, vertical_alignment="bottom")
-    models = first.multiselect("Models", model_names(), default=[], key="cmp.model", placeholder="the one on the left", bind="query-params")
-    stacks = second.multiselect("Engines", list(engines()), default=[], key="cmp.engine", placeholder="the one on the left", bind="query-params")
-    metric = third.selectbox("Shown", list(METRICS), format_func=lambda name: METRICS[name].title, key="cmp.metric", index=2, bind="query-params")
-    mixed = fourth.toggle("With the techniques", True, key="cmp.mix", bind="query-params")
+    lead(choice.variant, "The scenario on the left elsewhere:")
+    hardware = st.multiselect("Hardware", hardware_names(), default=FLEET, key="cmp.hw", wrap=True, bind="query-params")
+    first, second = st.columns(2)
+    models = first.multiselect("Models", model_names(), default=[], key="cmp.model", placeholder="the one on the left", wrap=True, bind="query-params")
+    stacks = second.multiselect("Engines", list(engines()), default=[], key="cmp.engine", placeholder="the one on the left", wrap=True, bind="query-params")
+    first, second = st.columns(2, vertical_alignment="bottom")
+    metric = first.selectbox("Shown", list(METRICS), format_func=lambda name: METRICS[name].title, key="cmp.metric", index=2, bind="query-params")
+    mixed = second.toggle("With the techniques on the left", True, key="cmp.mix", bind="query-params")
     base = choice.variant if mixed else choice.baseline
     axes = {name: values for name, values in (("hardware", hardware), ("model", models), ("engine", stacks)) if values}
     if not axes:
@@ -65,7 +67,7 @@ def _draw(frame: pd.DataFrame, axes: list[str], metric: str) -> None:
         figure = comparison(usable, labels, metric, mode())
     chart(figure, "compare-figure", "Chosen metric per hardware, model or engine")
     if not usable["fits"].astype(bool).all():
-        st.caption("Hatched: does not fit in memory; the time is what it would take if it did.")
+        st.caption("What is hatched or marked ✕ does not fit in memory; its numbers are those it would have if it did.")
     st.dataframe(_readable(usable, axes), hide_index=True, key="compare-table")
     frame_download(usable, "compare", lambda: figure)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from simulator.explorer.assign import assign
-from simulator.explorer.parts import chart_events, mode, way_out
+from simulator.explorer.parts import chart_events, lead, mode, way_out
 from simulator.explorer.sidebar import Choice, show
 from simulator.explorer.work import frame_download, swept
 from simulator.figures import METRICS, needed, pareto_scatter
@@ -37,11 +37,12 @@ def render(choice: Choice) -> None:
     if choice.baseline is None:
         way_out(choice.problem, "space")
         return
+    lead(choice.baseline, "What to add to the baseline on the left, and where to run it:")
     first, second = st.columns([3, 1])
-    mix = first.multiselect("Every mix of", names(), default=MIX, key="d.mix", max_selections=8, bind="query-params")
-    batches = second.multiselect("At batch", [1, 2, 4, 8, 16, 32, 64, 128], default=[1, 8, 32], key="d.batch", bind="query-params")
+    mix = first.multiselect("Every mix of", names(), default=MIX, key="d.mix", max_selections=8, wrap=True, bind="query-params")
+    batches = second.multiselect("At batch", [1, 2, 4, 8, 16, 32, 64, 128], default=[1, 8, 32], key="d.batch", wrap=True, bind="query-params")
     first, second = st.columns([3, 1])
-    hardware = first.multiselect("On", hardware_names(), default=["l40s", "h100-sxm", "b200-sxm"], key="d.hw", bind="query-params")
+    hardware = first.multiselect("On", hardware_names(), default=["l40s", "h100-sxm", "b200-sxm"], key="d.hw", wrap=True, bind="query-params")
     ready = second.selectbox("On the engine", list(READY), key="d.ready", bind="query-params")
     if not hardware or not batches:
         st.info("Choose at least one device and one batch size.", icon=":material/scatter_plot:")

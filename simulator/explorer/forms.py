@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -76,7 +77,7 @@ def _single(knob: Parameter, default: Any) -> bool:
 
 
 def _widget(key: str, knob: Parameter, default: Any) -> Any:
-    label = f"{knob.name} [{knob.unit}]" if knob.unit else knob.name
+    label = _label(knob, default)
     if knob.kind == "flag":
         return st.toggle(label, value=default, key=key, help=knob.help, bind="query-params")
     if knob.kind == "choice":
@@ -95,6 +96,13 @@ def _widget(key: str, knob: Parameter, default: Any) -> Any:
             st.error(str(error))
             return None
     return _number(label, key, knob, default, whole=knob.kind == "integer")
+
+
+def _label(knob: Parameter, default: Any) -> str:
+    """Name and unit; where the default is a 0 that stands for something else, what it stands for."""
+    label = f"{knob.name} [{knob.unit}]" if knob.unit else knob.name
+    meaning = re.search(r"\b0: ([^;)]+)", knob.help) if default == 0 else None
+    return f"{label}, 0: {meaning[1]}" if meaning else label
 
 
 def _number(label: str, key: str, knob: Parameter, default: Any, whole: bool) -> Any:

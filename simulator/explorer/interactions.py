@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from simulator.explorer.pairs import interactions_of, migration_of, shares_of
-from simulator.explorer.parts import chart, mode, way_out
+from simulator.explorer.parts import chart, lead, mode, way_out
 from simulator.explorer.sidebar import Choice
 from simulator.figures import migration_bars, shapley_bars, synergy_matrix
 from simulator.presets import names
@@ -16,6 +16,8 @@ from simulator.search import Interaction
 from simulator.spec.source import SpecError
 
 MIX = ["divprune", "weight_quant", "speculative", "kv_quant", "embedding_cache"]
+SIDE_BY_SIDE = 5
+"""Techniques whose matrix and shares stand beside each other; more need the whole width."""
 QUANTITIES = {"latency": "latency_s", "time to first token": "ttft_s", "time per output token": "tpot_s", "encode": "encode_s", "prefill": "prefill_s", "decode": "decode_s"}
 
 
@@ -25,9 +27,10 @@ def render(choice: Choice) -> None:
     if choice.baseline is None:
         way_out(choice.problem, "pairs")
         return
+    lead(choice.baseline, "What techniques do to each other on the baseline on the left:")
     first, second = st.columns([3, 1])
-    kinds = first.multiselect("Techniques, in the order in which they are added", names(), default=MIX, key="i.mix", max_selections=8, bind="query-params",
-                              help="Alone, in pairs and all together, on the baseline on the left")  # fmt: skip
+    kinds = first.multiselect("Techniques, in the order in which they are added", names(), default=MIX, key="i.mix", max_selections=8, wrap=True, bind="query-params",
+                              help="Alone, in pairs and all together")  # fmt: skip
     said = second.selectbox("In", list(QUANTITIES), key="i.of", bind="query-params")
     quantity = QUANTITIES[said]
     if len(kinds) < 2:
@@ -39,7 +42,7 @@ def render(choice: Choice) -> None:
         st.error(str(error), icon=":material/block:")
         st.caption("Take out the technique that is named, or change the scenario on the left.")
         return
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([3, 2], gap="medium") if len(kinds) <= SIDE_BY_SIDE else (st.container(), st.container())
     with left:
         reasons = {(pair.first, pair.second): pair.why or pair.refused for pair in found.pairs}
         chart(synergy_matrix(found.matrix(quantity), said, reasons, mode()), "synergy", "Synergy of every pair", "Do they help each other?")
@@ -56,13 +59,18 @@ def render(choice: Choice) -> None:
         chart(migration_bars(steps, mode()), "migration", "Stage times as techniques are added", "Where does the bottleneck go?")
     except SpecError as error:
         st.warning(f"The mix cannot be built up to its end: {error}", icon=":material/block:")
-    st.markdown("**Why?**")
-    st.table(_reasons(found, quantity), hide_index=True, border="horizontal")
+    _reasons(found, quantity)
 
 
-def _reasons(found: Interaction, quantity: str) -> pd.DataFrame:
+def _reasons(found: Interaction, quantity: str) -> None:
     """Every pair in words, the strongest first; a table whose cells wrap, so that no reason is cut off."""
-    strongest = sorted((pair for pair in found.pairs if not pair.refused), key=lambda pair: -abs(math.log(pair.synergy[quantity])))
-    rows = [(f"{pair.first} + {pair.second}", f"{pair.synergy[quantity]:.2f}", pair.why) for pair in strongest]
+    alone = [pair for pair in found.pairs if not pair.refused and pair.why.startswith("independent")]
+    coupled = sorted((pair for pair in found.pairs if not pair.refused and pair not in alone), key=lambda pair: -abs(math.log(pair.synergy[quantity])))
+    rows = [(f"{pair.first} + {pair.second}", f"{pair.synergy[quantity]:.2f}", pair.why) for pair in coupled]
     rows += [(f"{pair.first} + {pair.second}", "excluded", pair.refused) for pair in found.pairs if pair.refused]
-    return pd.DataFrame(rows, columns=["pair", "synergy", "why"])
+    st.markdown("**Why?**")
+    if rows:
+        st.table(pd.DataFrame(rows, columns=["pair", "synergy", "why"]), hide_index=True, border="horizontal")
+    if alone:
+        pairs = ", ".join(f"{pair.first} + {pair.second}" for pair in alone)
+        st.caption(f"Independent, as each stage speeds up by the product of the two: {pairs}.")

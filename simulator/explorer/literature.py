@@ -114,7 +114,7 @@ def _evidence() -> None:
     axis = first.selectbox("Kept", [name for name in AXES if (frame["axis"] == name).any()], key="l.axis", format_func=lambda name: name.replace("_", " "), bind="query-params")
     task = second.selectbox("Task", [ANY, *TASKS], key="l.task", bind="query-params")
     some = frame[(frame["axis"] == axis) & ((frame["task_class"] == task) | (task == ANY))]
-    methods = third.multiselect("Methods", sorted(some["technique"].unique()), key="l.method", placeholder="all", bind="query-params")
+    methods = third.multiselect("Methods", sorted(some["technique"].unique()), key="l.method", placeholder="all", wrap=True, bind="query-params")
     if methods:
         some = some[some["technique"].isin(methods)]
     if some.empty:

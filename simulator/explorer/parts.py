@@ -13,7 +13,7 @@ from simulator.explorer.assign import assign
 from simulator.explorer.looks import CUSTOM, LOOKS
 from simulator.explorer.picture import Draw, figure_downloads
 from simulator.explorer.sidebar import DEFAULT_MODEL as FILMS
-from simulator.explorer.sidebar import show
+from simulator.explorer.sidebar import name_of, show
 from simulator.explorer.workload_form import OWN
 from simulator.figures.theme import Mode
 from simulator.figures.verdict import Remark
@@ -36,6 +36,17 @@ def _config(key: str) -> dict[str, Any]:
 def mode() -> Mode:
     """The page's theme."""
     return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def lead(scenario: Scenario, words: str) -> None:
+    """What a page does, and the scenario on the left that it does it to."""
+    model, device = name_of(scenario)
+    work = scenario.workload
+    look = LOOKS[st.session_state.get("look", CUSTOM)].title
+    seen = f"{sum(item.count for item in work.images)} pictures and {len(work.videos)} videos of own sizes" if look == LOOKS[CUSTOM].title else look
+    mix = " + ".join(use.kind for use in scenario.techniques)
+    st.caption(f"{words} {model} on {device}, {scenario.engine}, {scenario.format}: {seen}, {work.text_tokens:,} text tokens in, {work.output_tokens:,} out, "
+               f"batch {work.batch:,}{', with ' + mix if mix else ''}.")  # fmt: skip
 
 
 def chart(figure: go.Figure, key: str, alt: str, title: str = "") -> None:
@@ -78,10 +89,16 @@ def _keep(kinds: list[str]) -> None:
     assign({"with": kinds})
 
 
-def quantity(label: str, before: float, after: float, unit: str, help: str, band: tuple[float, float] | None = None, speed: Ratio | None = None) -> None:
+def quantity(label: str, before: float | None, after: float, unit: str, help: str, band: tuple[float, float] | None = None, speed: Ratio | None = None) -> None:
     """One `st.metric` of the variant with its change against the baseline; below: the baseline, the change's band, the value's band.
+    Without a baseline, the value and its band.
 
     speed: baseline over variant, with the band that two estimates on the same fits have together."""
+    if before is None:
+        with st.container(gap="xsmall"):
+            st.metric(label, shown(after, unit), help=help)
+            st.caption(f"value {interval(*band, unit)}" if band else "")
+        return
     moved = before > 0 and abs(after / before - 1.0) >= 0.0005
     change = f"{after / before - 1.0:+.1%}" if moved else "unchanged"
     with st.container(gap="xsmall"):

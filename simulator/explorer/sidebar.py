@@ -74,7 +74,7 @@ def _techniques() -> list[TechniqueUse]:
     nothing("with", "techniques")
     chosen = st.multiselect(
         "What if we add …", names(), default=DEFAULT_TECHNIQUES, key="with", format_func=str, placeholder="search techniques and papers",
-        help="General techniques first, then methods named after their papers. Order does not matter.", bind="query-params",
+        help="General techniques first, then methods named after their papers. Order does not matter.", wrap=True, bind="query-params",
     )  # fmt: skip
     signed("with", "techniques")
     uses: list[TechniqueUse] = []

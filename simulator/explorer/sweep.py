@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from simulator.explorer.forms import knobs
-from simulator.explorer.parts import chart, mode, way_out
+from simulator.explorer.parts import chart, lead, mode, way_out
 from simulator.explorer.sidebar import Choice
 from simulator.explorer.work import frame_download, swept
 from simulator.figures import METRICS, heat, lines, needed, words
@@ -65,6 +65,7 @@ def render(choice: Choice) -> None:
     if choice.variant is None or choice.baseline is None:
         way_out(choice.problem, "sweep")
         return
+    lead(choice.variant, "One figure of the scenario on the left at many values:")
     known = paths(choice.variant)
     first, second, third = st.columns([2, 2, 2])
     across = first.selectbox("Along", list(known), format_func=words, key="s.x", bind="query-params")
@@ -89,7 +90,7 @@ def _axes(known: dict[str, tuple[float, float, bool]], across: str, up: str) -> 
     values, log = _values(across, *known[across], 33 if up == NONE else 25)
     axes: dict[str, list[Any]] = {across: values}
     if up == HARDWARE:
-        axes[HARDWARE] = st.multiselect("Hardware", hardware_names(), default=["l40s", "a100-sxm-80gb", "h100-sxm", "b200-sxm"], key="s.hw", bind="query-params")
+        axes[HARDWARE] = st.multiselect("Hardware", hardware_names(), default=["l40s", "a100-sxm-80gb", "h100-sxm", "b200-sxm"], key="s.hw", wrap=True, bind="query-params")
         return (axes, (log, False)) if axes[HARDWARE] else None
     if up == NONE:
         return axes, (log, False)
@@ -121,7 +122,8 @@ def _draw(choice: Choice, axes: dict[str, list[Any]], across: str, up: str, metr
     else:
         figure = heat(frame, across, up, metric, logs, mode())
     chart(figure, "sweep-figure", f"{METRICS[metric].title} along {words(across)}")
-    st.caption("Bands are 80 % prediction intervals. Names above the plot say which stage is longest and what binds it; crosses do not fit in memory."
+    whose = f"for {frame[HARDWARE].astype(str).iloc[-1]}" if up == HARDWARE else "for the variant"
+    st.caption(f"Bands are 80 % prediction intervals. Names above the plot say which stage is longest and what binds it {whose}; crosses do not fit in memory."
                if up in (NONE, HARDWARE) else "White lines part the regions in which another stage, or another resource, is what takes longest.")  # fmt: skip
     frame_download(frame, "sweep", lambda: figure)
 

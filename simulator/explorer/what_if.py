@@ -38,9 +38,8 @@ def render(choice: Choice) -> None:
         way_out(problem, "variant")
         st.caption("Below is the baseline alone.")
     _metrics(baseline, variant)
-    same = variant.scenario.digest() == baseline.scenario.digest()
-    results = {"baseline": baseline} if same else {"baseline": baseline, "variant": variant}
-    _verdict(variant)
+    results = {"baseline": baseline} if variant is baseline else {"baseline": baseline, "variant": variant}
+    _verdict(variant, bool(problem))
     _figures(results)
     downloads(variant.scenario, variant, {"stages": lambda: stage_bars(results), "roofline": lambda: _roof(results)}, "what-if")
     with st.expander(f"Assumptions and warnings ({len(variant.assumptions) + len(variant.warnings)})", icon=":material/info:"):
@@ -79,23 +78,28 @@ def verdict(speed: float) -> str:
 
 def _metrics(baseline: Estimate, variant: Estimate) -> None:
     columns = st.columns(6, gap="small")
-    speed = speed_ups(baseline.scenario, variant.scenario)
+    alone = variant is baseline
+    speed = {} if alone else speed_ups(baseline.scenario, variant.scenario)
+
+    def old(value: float) -> float | None:
+        return None if alone else value
+
     with columns[0]:
-        quantity("TTFT", baseline.ttft_s, variant.ttft_s, "s", "Time to first token: preprocess + encode + project + prefill + the engine's own time.",
-                 (variant.ttft_s_lower, variant.ttft_s_upper), speed["ttft_s"])  # fmt: skip
+        quantity("TTFT", old(baseline.ttft_s), variant.ttft_s, "s", "Time to first token: preprocess + encode + project + prefill + the engine's own time.",
+                 (variant.ttft_s_lower, variant.ttft_s_upper), speed.get("ttft_s"))  # fmt: skip
     with columns[1]:
-        quantity("TPOT", baseline.tpot_s, variant.tpot_s, "s", "Time per output token after the first.", (variant.tpot_s_lower, variant.tpot_s_upper), speed["tpot_s"])
+        quantity("TPOT", old(baseline.tpot_s), variant.tpot_s, "s", "Time per output token after the first.", (variant.tpot_s_lower, variant.tpot_s_upper), speed.get("tpot_s"))
     with columns[2]:
-        quantity("Peak memory", float(baseline.memory.peak_bytes), float(variant.memory.peak_bytes), "B", "On the fullest device; exact up to what the engine reserves")
+        quantity("Peak memory", old(float(baseline.memory.peak_bytes)), float(variant.memory.peak_bytes), "B", "On the fullest device; exact up to what the engine reserves")
     with columns[3]:
-        quantity("Energy", baseline.energy_j, variant.energy_j, "J", "Per request. The power model is good to about 30%, mostly alike on both sides; on other hardware the change has no range.",
+        quantity("Energy", old(baseline.energy_j), variant.energy_j, "J", "Per request. The power model is good to about 30%, mostly alike on both sides; on other hardware the change has no range.",
                  speed=speed.get("energy_j"))  # fmt: skip
     with columns[4]:
-        quantity("Cost per 1,000", baseline.cost_usd * 1e3, variant.cost_usd * 1e3, "$", "US dollars per 1,000 requests at the profile's hourly price; on other hardware the change has no range, as prices are assumed.",
+        quantity("Cost per 1,000", old(baseline.cost_usd * 1e3), variant.cost_usd * 1e3, "$", "US dollars per 1,000 requests at the profile's hourly price; on other hardware the change has no range, as prices are assumed.",
                  speed=speed.get("cost_usd"))  # fmt: skip
     with columns[5]:
         _fidelity(variant)
-    st.caption(BANDS)
+    st.caption(BANDS if speed else BANDS.partition(".")[0] + ".")
 
 
 def _fidelity(variant: Estimate) -> None:
@@ -113,16 +117,16 @@ def _fidelity(variant: Estimate) -> None:
         st.caption(f"baseline 100%  \nvalue {float(found.low) * 100:.1f} – {float(found.high):.1%}")
 
 
-def _verdict(variant: Estimate) -> None:
+def _verdict(variant: Estimate, refused: bool) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left:
         st.markdown(binding(variant))
         remark(fit(variant, estimated), "fit")
-        following = advice(variant, estimated)
+        following = None if refused else advice(variant, estimated)
         if following is not None:
             remark(following, "next")
     with right:
-        if not variant.scenario.techniques:
+        if not variant.scenario.techniques and not refused:
             st.info("Add a technique on the left to see what it changes; any mix is allowed.", icon=":material/add_circle:")
         for item in deployment(variant.scenario, unset_of(variant.scenario)):
             colour = {"good": "green", "note": "orange", "bad": "red"}[item.tone]

@@ -77,7 +77,7 @@ def lines(frames: Mapping[str, pd.DataFrame], path: str, metric: str, log: bool 
         if shown.band:
             low, high = ((frame[name] * shown.factor).tolist() for name in shown.band)
             data.append({"type": "scatter", "x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "mode": "lines", "line": {"width": 0},
-                         "fillcolor": translucent(colour, 0.18), "hoverinfo": "skip", "showlegend": False, "legendgroup": label})  # fmt: skip
+                         "fillcolor": translucent(colour, 0.18 if len(frames) <= 2 else 0.08), "hoverinfo": "skip", "showlegend": False, "legendgroup": label})  # fmt: skip
         data.append(
             {
                 "type": "scatter", "mode": "lines+markers", "x": x, "y": (frame[metric] * shown.factor).tolist(), "name": label, "legendgroup": label,
@@ -153,7 +153,11 @@ def heat(frame: pd.DataFrame, across: str, up: str, metric: str, logs: tuple[boo
             notes.append({"x": np.log10(px) if logs[0] else px, "y": np.log10(py) if logs[1] else py, "text": kind, "showarrow": False,
                           "font": {"size": 12, "color": "#FFFFFF"}, "bgcolor": "rgba(20,20,20,0.55)"})  # fmt: skip
     else:
-        data[0] |= {"text": [[text(value / shown.factor, shown.unit) if np.isfinite(value) else "" for value in row] for row in z], "texttemplate": "%{text}"}
+        fits = named.to_numpy() != "does not fit"
+        data[0] |= {"texttemplate": "%{text}", "text": [
+            [(text(value / shown.factor, shown.unit) + ("" if ok else "<br>✕ does not fit")) if np.isfinite(value) else "" for value, ok in zip(row, row_fits, strict=True)]
+            for row, row_fits in zip(z, fits, strict=True)
+        ]}  # fmt: skip
     axes = [log_axis(cells) if log else {"type": "linear" if numeric else "category"} for log, cells in zip(logs, (x, y), strict=True)]
     return figure(data, mode, 520, annotations=notes, xaxis={"title": title(words(across))} | axes[0], yaxis={"title": title(words(up))} | axes[1], margin={"t": 24})
 

@@ -55,7 +55,7 @@ def synergy_matrix(matrix: pd.DataFrame, quantity: str, reasons: Mapping[tuple[s
 
 def _cell(value: float, alone: bool) -> str:
     if not np.isfinite(value):
-        return "excluded"
+        return "excl."
     return f"<b>{value:.2f}x</b>" if alone else f"{value:.2f}"
 
 

@@ -76,7 +76,8 @@ def _roof(
     runs = dict.fromkeys(chip.executed_format(name) for name in (format, *used) if name != "vector")
     peaks = {name: float(chip.peak[name]) for name in runs}
     bandwidth = float(chip.bandwidth)
-    right = 10.0 * max([3e3, *(peak / bandwidth * 3 for peak in peaks.values())])
+    furthest = (float(frame["intensity"].max()) for frame in frames.values() if len(frame))
+    right = 10.0 * max([3e3, *(peak / bandwidth * 3 for peak in peaks.values()), *(value / 3 for value in furthest)])
     lines: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     for name, peak in peaks.items():

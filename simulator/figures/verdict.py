@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal, final
 
-from simulator.memory import Memory
 from simulator.presets import deployability, presets
 from simulator.quantity import text
 from simulator.ratio import Ratio
@@ -81,27 +80,32 @@ def fit(result: Estimate, estimate: Callable[[Scenario], Estimate]) -> Remark:
         return Remark("good", f"It fits, with room for {float(memory.max_batch):,.0f} such requests at once.")
     peak, capacity = text(float(memory.peak_bytes), "B"), text(float(memory.capacity_bytes), "B")
     sentence = f"It does not fit: {peak} peak on a device of {capacity}."
-    if float(memory.max_batch) >= 1:
-        return Remark("bad", f"{sentence} {_smaller(memory)} would.", _batch(scenario, memory), f"Use batch {float(memory.max_batch):.0f}")
-    for tp in (2 * scenario.parallel.tp, 4 * scenario.parallel.tp, 8 * scenario.parallel.tp):
-        split = scenario.model_copy(update={"parallel": scenario.parallel.model_copy(update={"tp": tp})})
+    for times in (1, 2, 4, 8):
+        devices = scenario.parallel.tp * times
+        split = scenario.model_copy(update={"parallel": scenario.parallel.model_copy(update={"tp": devices})})
         try:
-            wider = estimate(split).memory
+            batch = _batch(split, estimate)
         except SpecError:
             continue
-        if wider.fits:
-            return Remark("bad", f"{sentence} Split over {tp} devices it would.", split, f"Use TP {tp}")
-        if float(wider.max_batch) >= 1:
-            return Remark("bad", f"{sentence} {_smaller(wider)} split over {tp} devices would.", _batch(split, wider), f"Use TP {tp} and batch {float(wider.max_batch):.0f}")
+        if batch:
+            spread, asked = f"over {devices} devices" if times > 1 else "", f"TP {devices}" if times > 1 else ""
+            if batch == scenario.workload.batch:
+                return Remark("bad", f"{sentence} Split {spread} it would.", split, f"Use {asked}")
+            smaller = split.model_copy(update={"workload": scenario.workload.model_copy(update={"batch": batch})})
+            words = f"A batch of {batch:,}{' split ' + spread if spread else ''} would."
+            return Remark("bad", f"{sentence} {words}", smaller, f"Use {asked + ' and ' if asked else ''}batch {batch}")
     return Remark("bad", f"{sentence} Nor does it split over eight times as many; quantise the weights, show less, or choose a smaller model.")
 
 
-def _smaller(memory: Memory) -> str:
-    return f"A batch of {float(memory.max_batch):,.0f}"
-
-
-def _batch(scenario: Scenario, memory: Memory) -> Scenario:
-    return scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"batch": int(memory.max_batch)})})
+def _batch(scenario: Scenario, estimate: Callable[[Scenario], Estimate]) -> int:
+    """Requests at once that fit: all that are asked for, else as many as are said to fit, else one, else none."""
+    memory = estimate(scenario).memory
+    if memory.fits:
+        return scenario.workload.batch
+    if float(memory.max_batch) >= 1:
+        return int(memory.max_batch)
+    one = scenario.model_copy(update={"workload": scenario.workload.model_copy(update={"batch": 1})})
+    return int(bool(estimate(one).memory.fits))
 
 
 def parts_of(kind: str) -> list[str]:
@@ -167,7 +171,8 @@ def advice(result: Estimate, estimate: Callable[[Scenario], Estimate]) -> Remark
         return None
     seconds, kind, other = best
     title = next((about.title for about in abouts(kind)), kind)
-    loss = "" if other.fidelity is None or other.fidelity.retained is None else f", keeping {float(other.fidelity.retained):.1%} of accuracy"
+    kept = None if other.fidelity is None or other.fidelity.retained is None else float(other.fidelity.retained)
+    loss = "" if kept is None else ", at no loss of accuracy" if kept >= 0.9995 else f", keeping {kept:.1%} of accuracy"
     first, before = text(other.ttft_s, "s"), text(result.ttft_s, "s")
     early = "" if first == before else f", TTFT {first} instead of {before}"
     sentence = f"Try {kind} next ({title}): the answer would take {text(seconds, 's')} instead of {text(result.latency_s, 's')}{early}{loss}."

@@ -42,10 +42,11 @@ def memory_waterfall(parts: Mapping[str, pd.DataFrame], mode: Mode = "light") ->
         whose = "" if len(capacities) == 1 else f" of the {' and '.join(labels)}"
         data.append({"type": "scatter", "mode": "lines", "x": [None], "y": [None], "name": f"capacity{whose}: {_short(size / GB)} GB", "line": _LINE})
     shapes = [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": size / GB, "y1": size / GB, "line": _LINE} for size in capacities]
+    owners = list(dict.fromkeys(name for frame in parts.values() for name in (*frame["part"], "peak")))
     top = max([*capacities, *(frame.attrs["peak"] for frame in parts.values())]) / GB
     return figure(
         data, mode, 430, shapes=shapes, waterfallgap=0.25, waterfallgroupgap=0.1, margin={"t": 44},
-        yaxis={"title": title("memory of the fullest device [GB]"), "tickformat": ",", "range": [0, top * 1.12]}, xaxis={"title": title("owner"), "ticks": "", "type": "category"},
+        yaxis={"title": title("memory of the fullest device [GB]"), "tickformat": ",", "range": [0, top * 1.12]}, xaxis={"title": title("owner"), "ticks": "", "type": "category", "tickvals": owners, "ticktext": [owner.replace(" ", "<br>") for owner in owners]},
     )  # fmt: skip
 
 
