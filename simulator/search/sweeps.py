@@ -99,7 +99,7 @@ def store(
 ) -> Stored:
     """A sweep into `folder`, a Parquet file per chunk, in bounded memory. Started again after an interruption it goes on where
     it was: a chunk is finished when its file has its name, which it gets in one step, so no point is lost and none is there
-    twice. Raises SpecError where the folder holds another sweep.
+    twice; a file that was cut off later is made again. Raises SpecError where the folder holds another sweep.
     """
     names = columns.checked(metrics)
     folder = Path(folder)
@@ -113,11 +113,12 @@ def store(
                 total += chunk.size
                 chunks += 1
                 file = folder / f"chunk-{chunk.index:08d}.parquet"
-                if not file.exists():
+                there = _rows(file)
+                if there is None:
                     yield chunk
                     continue
                 done += chunk.size
-                rows += _rows(file)
+                rows += there
                 told(chunk.size, space.size)
 
         for part in _parts(space, missing(), names, executor):
@@ -135,7 +136,11 @@ def _claim(folder: Path, space: Space, names: tuple[str, ...], points: int) -> N
     label = folder / "_space.json"
     mine = {"space": space.digest(), "size": space.size, "metrics": list(names), "points": points}
     if label.exists():
-        if json.loads(label.read_text(encoding="utf-8")) != mine:
+        try:
+            theirs = json.loads(label.read_text(encoding="utf-8"))
+        except ValueError:
+            raise SpecError(f"out: {label} cannot be read; give another folder") from None
+        if theirs != mine:
             raise SpecError(f"out: {folder} holds the sweep of another space, other metrics or another chunk size; give another folder")
         for file in folder.glob("*.partial"):
             file.unlink(missing_ok=True)
@@ -162,10 +167,14 @@ def _write(folder: Path, space: Space, part: Part) -> None:
     _replace(folder / f"chunk-{part.index:08d}.parquet", buffer.getvalue())
 
 
-def _rows(file: Path) -> int:
+def _rows(file: Path) -> int | None:
+    """Rows of a finished file; None where there is none, or one that was cut off (Parquet ends with what is in it)."""
     from pyarrow import parquet
 
-    return int(parquet.read_metadata(file).num_rows)
+    try:
+        return int(parquet.read_metadata(file).num_rows)
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _parts(space: Space, chunks: Iterator[Chunk], names: tuple[str, ...], executor: Executor | None) -> Iterator[Part]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,8 @@ from simulator.presets import names
 from simulator.search import METRICS, evaluate, read_space, store, stream
 from simulator.search.axes import make_axis
 from simulator.search.columns import CODED
-from simulator.search.space import case_with
+from simulator.search.grid import Part
+from simulator.search.space import Chunk, case_with
 from simulator.spec.source import SpecError
 from simulator.technique import parameters, registry
 
@@ -187,6 +191,52 @@ def test_killed_and_resumed_nothing_is_lost_or_twice(tmp_path: Path) -> None:
     same(done.read(), sweep(space, ["ttft_s", "tpot_s"]))
     with pytest.raises(SpecError, match="another space"):
         store(space, folder, ["ttft_s"], points=10)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_stopped_anywhere_and_resumed(error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the evaluation of a chunk, at its file, and between the file and its name; a torn file is as good as none."""
+    from simulator.search import grid, sweeps
+
+    space = Space(BASE, MIX)
+    evaluated: Counter[int] = Counter()
+    real, fsync, calls = grid.evaluate_chunk, os.fsync, itertools.count()
+    stops = {3, 4, 9, 14}
+
+    def counted(space: Space, chunk: Chunk, metrics: tuple[str, ...]) -> Part:
+        if next(calls) in stops:
+            raise error
+        evaluated[chunk.index] += 1
+        return real(space, chunk, metrics)
+
+    def cut(number: int) -> None:
+        if next(calls) in stops:
+            raise error
+        fsync(number)
+
+    monkeypatch.setattr(sweeps, "evaluate_chunk", counted)
+    monkeypatch.setattr(os, "fsync", cut)
+    stopped = 0
+    while True:
+        try:
+            done = store(space, tmp_path / "out", points=3)
+            break
+        except error:
+            stopped += 1
+            files = {file.stem for file in (tmp_path / "out").glob("chunk-*.parquet")}
+            (tmp_path / "out" / "chunk-00000099.parquet.partial").write_bytes(b"PAR1 torn")
+            assert all(f"chunk-{index:08d}" in files for index, count in evaluated.items() if count > 1)
+    assert stopped == 4 and done.points == space.size == len(done.read())
+    lost = sum(evaluated.values()) - done.chunks
+    assert lost <= 2, "only a chunk whose file was not finished is evaluated again"
+    assert not list((tmp_path / "out").glob("*.partial"))
+    same(done.read(), sweep(space))
+    evaluated.clear()
+    assert store(space, tmp_path / "out", points=3).rows == done.rows and not evaluated
+    torn = tmp_path / "out" / "chunk-00000002.parquet"
+    torn.write_bytes(torn.read_bytes()[:-9])
+    assert store(space, tmp_path / "out", points=3).rows == done.rows and list(evaluated) == [2]
+    same(done.read(), sweep(space))
 
 
 VIDEO = Workload(videos=(Video(width=640, height=480, frames=16),), images=(Image(width=640, height=480),), text_tokens=64, output_tokens=32)
