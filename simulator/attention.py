@@ -26,8 +26,8 @@ class Attention(AbstractOp):
     `causal`, `window` (causal, the last `window` tokens, itself included), `chunk` (causal within chunks of `window`),
     `cross` (every text row sees every visual key), `grid` (bidirectional within window x window patches;
     `filled`: windows at the border are filled up).
-    bidirectional: which prompt tokens see each other both ways: `none`, each of `images` equal blocks of visual tokens,
-    or the whole `prompt` (prefix-LM). visual, text: share of those rows that query. visible_visual, visible_text: share
+    bidirectional: which prompt tokens see each other both ways: `none`, each of `images` equal blocks of visual tokens (beyond a
+    window too, unless they are `windowed images`), or the whole `prompt` (prefix-LM). visual, text: share of those rows that query. visible_visual, visible_text: share
     of those keys that exist for this layer. density: share of the pairs really computed (sparse attention); `reuse`:
     share of the KV really read. k_bits, v_bits: stored width [bit per element, metadata included], but the newest `residual` tokens
     have `full_bits`. padding: longest over mean of ragged heads, where the kernel pads. shared: K and V are one latent
@@ -42,7 +42,7 @@ class Attention(AbstractOp):
     value_dim: Numeric
     mask: Mask
     window: Numeric = 0.0
-    bidirectional: Literal["none", "images", "prompt"] = "none"
+    bidirectional: Literal["none", "images", "windowed images", "prompt"] = "none"
     format: str = "bf16"
     visual: Numeric = 1.0
     text: Numeric = 1.0
@@ -90,7 +90,7 @@ class Attention(AbstractOp):
             return (rows_v * self.visual + rows_t * self.text) * (start + rows_v + rows_t)
         block = rows_v / maximum(shape.images, 1.0)
         own = maximum(block * (block - 1.0) / 2.0, 0.0)  # what lies ahead in a row's own picture
-        if self.mask == "window":  # and what lies behind it beyond the window
+        if self.mask == "window" and self.bidirectional == "images":  # and what lies behind it beyond the window
             beyond = maximum(block - self.window, 0.0)
             own = own + beyond * (beyond + 1.0) / 2.0
         return pairs + self.visual * maximum(shape.images, 1.0) * own

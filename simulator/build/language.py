@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Literal
 
 from simulator.attention import Attention, Mask
 from simulator.build.blocks import divided, feed_forward, norm_kind, norms, reduce
@@ -160,7 +161,7 @@ def _self(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float, vi
             float(spec.v_dim),
             _MASK[spec.kind],
             window=float(spec.window),
-            bidirectional=language.bidirectional,
+            bidirectional=_both_ways(language, spec),
             visual=visual,
             visible_visual=visual,
         )
@@ -173,6 +174,12 @@ def _self(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float, vi
     stored = 0.0 if spec.shared_kv else 1.0
     cache = Cache(keys * stored, values * stored, visual=visual, window=window, chunked=spec.kind == "chunked")
     return Mixer(both, both, cache)
+
+
+def _both_ways(language: LanguageModel, spec: AttentionSpec) -> Literal["none", "images", "windowed images", "prompt"]:
+    if language.bidirectional == "local images":
+        return "windowed images" if spec.kind == "sliding" else "none"
+    return language.bidirectional
 
 
 def _partial_bias(spec: AttentionSpec, width: float, own: float) -> tuple[AbstractOp, ...]:

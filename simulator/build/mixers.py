@@ -63,7 +63,7 @@ def latent(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -
     turn = Elementwise("rope", "rope", heads * rope + rope, heads * rope + rope)
     kv_b = Matmul("kv_b", heads * (nope + value), rank, weight_bits=bits)
     expanded = Attention(
-        "attention", heads, heads, float(spec.head_dim), value, "causal", bidirectional=language.bidirectional
+        "attention", heads, heads, float(spec.head_dim), value, "causal"
     )
     into = Matmul("absorb_q", rank, nope, weight_bits=bits, copies=heads)
     latent = Attention("attention", heads, 1.0, rank + rope, rank, "causal", shared=True)

@@ -120,7 +120,7 @@ class Projector(Spec):
 
 class LanguageModel(Spec):
     """The decoder. embedding_rows: rows of the input embedding (0: vocabulary). bidirectional: prompt tokens that attend
-    both ways (each picture among itself, or the whole prompt). max_context [tokens]. cross_attention: visual tokens are not in
+    both ways (each picture among itself, in all layers or in the local ones alone, or the whole prompt). max_context [tokens]. cross_attention: visual tokens are not in
     the sequence; `cross` blocks attend to them."""
 
     name: str
@@ -132,7 +132,7 @@ class LanguageModel(Spec):
     stack: Stack
     final_norm_parameters: Count
     max_context: Size
-    bidirectional: Literal["none", "images", "prompt"] = "none"
+    bidirectional: Literal["none", "images", "local images", "prompt"] = "none"
     other_parameters: Count = 0
 
     @cached_property

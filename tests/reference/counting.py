@@ -37,10 +37,10 @@ PREFIXES = {  # parameter-name prefixes of the vision path: (tower, projector, l
     "projector": ("model.multi_modal_projector.", "multi_modal_projector.", "model.aligner.", "model.vision_projection.", "model.connector.", "model.mm_projector.",
                   "model.image_newline", "model.visual.merger.", "model.visual.deepstack_merger_list.",
                   "model.visual.downsample.", "vision_model.vision_adapter.",
-                  "model.vision_tower.head_", "model.visual_embeddings_table.",
+                  "model.vision_tower.head_", "model.embed_vision.", "model.visual_embeddings_table.",
                   "model.embed_tokens_extend.image_embed.img_projection", "model.embed_tokens_extend.image_embed.global_img",
                   "model.embed_tokens_extend.image_embed.sub_img"),
-    "left out": ("model.embed_tokens_extend.audio_embed.",),
+    "left out": ("model.embed_tokens_extend.audio_embed.", "model.audio_tower.", "model.embed_audio."),
 }  # fmt: skip
 
 
@@ -348,6 +348,9 @@ def generate(model: Any, entry: dict[str, Any], visual: int, text: int, pictures
             extra: dict[str, Any] = {}
             if cross and start == 0:
                 extra = {"cross_attention_states": meta(1, visual, config.hidden_size)}
+            if getattr(config, "hidden_size_per_layer_input", 0):
+                sizes = (1, rows, config.num_hidden_layers, config.hidden_size_per_layer_input)
+                extra = {"per_layer_inputs": meta(*sizes)}
             ids = torch.arange(start, start + rows, device="meta").unsqueeze(0)
             if entry["family"] in ("qwen_vl", "glm4v"):
                 ids = ids.expand(3, 1, rows)
@@ -432,6 +435,8 @@ def _pairs(module: Any, config: Any, entry: dict[str, Any], visual: int, text: i
     if not getattr(config, "layer_types", None) and getattr(module, "sliding_window", None):
         kind, window = "sliding_attention", module.sliding_window
     block = entry["family"] if entry["family"] in ("gemma3", "paligemma") else ""
+    if getattr(config, "use_bidirectional_attention", None) == "vision" and kind == "sliding_attention":
+        block = "gemma4"
     return float(_mask_sum(prompt, start, kind, window or 0, block, visual, pictures))
 
 
@@ -449,6 +454,9 @@ def _mask_sum(prompt: int, start: int, kind: str, window: int, block: str, visua
         mask &= rows - keys[None, :] < window
     if kind == "chunked_attention":
         mask &= rows // window == keys[None, :] // window
+    if not start and block == "gemma4" and visual:
+        of = np.where(keys < visual, keys // (visual // pictures), -1 - keys)
+        mask |= (of[None, :] == of[rows]) & (keys[None, :] > rows)
     if not start and block == "paligemma":
         mask |= True
     if not start and block == "gemma3" and visual:

@@ -135,6 +135,29 @@ def _lfm2(draw: Draw) -> Config:
     return config | {"layer_types": ["full_attention", *rest]}
 
 
+def _gemma4(draw: Draw) -> Config:
+    config = draw.windows(draw.sizes()) | draw.flags(
+        "attention_bias", "attention_k_eq_v", "use_double_wide_mlp", "enable_moe_block"
+    )
+    config["num_hidden_layers"] = draw.of([4, 6, 8])
+    config.pop("layer_types", None)
+    config["num_kv_shared_layers"] = draw.of([0, 1]) if config["num_hidden_layers"] > 6 else 0
+    config |= {"global_head_dim": draw.of([32, 64]), "num_global_key_value_heads": draw.of([None, 1])}
+    config |= {"hidden_size_per_layer_input": draw.of([0, 16]), "vocab_size_per_layer_input": config["vocab_size"]}
+    return config | {"num_experts": 8, "top_k_experts": draw.of([1, 2]), "moe_intermediate_size": 32}
+
+
+def _gemma3n(draw: Draw) -> Config:
+    config = draw.sizes(False) | {"sliding_window": draw.of([5, 16]), "num_hidden_layers": draw.of([11, 12])}
+    config["intermediate_size"] = [draw.of([32, 64]) for _ in range(config["num_hidden_layers"])]
+    config |= {
+        "num_kv_shared_layers": draw.of([0, 1, 5]),
+        "altup_num_inputs": draw.of([2, 4]),
+        "laurel_rank": draw.of([8, 16]),
+    }
+    return config | {"hidden_size_per_layer_input": 16, "vocab_size_per_layer_input": config["vocab_size"]}
+
+
 def _mamba(draw: Draw) -> Config:
     sizes = {"hidden_size": draw.of([64, 100]), "state_size": draw.of([8, 16]), "conv_kernel": draw.of([2, 4])}
     return (
@@ -186,6 +209,8 @@ TEXTS: dict[str, Callable[[Draw], Config]] = {
     "deepseek_v2": _latent,
     "deepseek_v3": _latent,
     "llama4_text": _llama4,
+    "gemma4_text": _gemma4,
+    "gemma3n_text": _gemma3n,
     "opt": _opt,
     "lfm2": _lfm2,
     "mamba": _mamba,

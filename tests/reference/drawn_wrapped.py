@@ -196,6 +196,19 @@ def _blip(type: str) -> Callable[[Draw], Config]:
     return build
 
 
+def _gemma4(draw: Draw) -> Config:
+    vision = draw.tower(
+        model_type="gemma4_vision",
+        position_embedding_size=64,
+        head_dim=draw.of([16, 32]),
+        pooling_kernel_size=draw.of([1, 3]),
+    )
+    del vision["image_size"], vision["num_channels"]
+    vision["num_key_value_heads"] = vision["num_attention_heads"]
+    text = _text(draw, "gemma4_text") | {"use_bidirectional_attention": draw.of([None, "vision"])}
+    return _top(text, vision, audio_config=None)
+
+
 def _idefics2(draw: Draw) -> Config:
     text = _text(draw, "mistral", "llama")
     part = {"resampler_n_latents": draw.of([8, 12]), "resampler_depth": draw.of([1, 3]), "resampler_n_heads": draw.of([4, 8]),
@@ -252,6 +265,7 @@ WRAPPED: dict[str, Callable[[Draw], Config]] = {
     "cohere2_vision": _cohere,
     "deepseek_vl": lambda draw: _top(_text(draw, "llama", "qwen2"), _siglip(draw)),
     "blip-2": _blip("blip_2"),
+    "gemma4": _gemma4,
     "idefics2": _idefics2,
     "ovis2": _ovis2,
     "lfm2_vl": _lfm2_vl,

@@ -28,6 +28,24 @@ def _idefics2(model: Any, config: dict[str, Any], crops: int, height: int, width
     return run
 
 
+def _gemma4(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
+    """Its pooling, an average, is written as a product in the class: entered behind it."""
+    tower = model.model.vision_tower
+    vision = tower.config
+    tokens = height * width // vision.pooling_kernel_size**2
+
+    def run() -> None:
+        x = tower.patch_embedder.input_proj(meta(crops, height * width, 3 * vision.patch_size**2))
+        tower.encoder(
+            inputs_embeds=x,
+            attention_mask=None,
+            pixel_position_ids=torch.zeros(crops, height * width, 2, device="meta", dtype=torch.long),
+        )
+        model.model.embed_vision(meta(crops * tokens, vision.hidden_size))
+
+    return run
+
+
 def _ovis2(model: Any, config: dict[str, Any], crops: int, height: int, width: int) -> Callable[[], Any]:
     tower = model.model.vision_tower
     patch = tower.config.patch_size
@@ -64,6 +82,7 @@ def _video_llava(model: Any, config: dict[str, Any], crops: int, height: int, wi
 
 MORE: dict[str, Callable[..., Callable[[], Any]]] = {
     "idefics2": _idefics2,
+    "gemma4": _gemma4,
     "ovis2": _ovis2,
     "lfm2_vl": _lfm2_vl,
     "video_llava": _video_llava,

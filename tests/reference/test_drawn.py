@@ -35,7 +35,7 @@ FAMILY = {
     **dict.fromkeys(("glm4v", "glm46v", "glm4v_moe"), "glm4v"),
     **dict.fromkeys(("idefics3", "smolvlm"), "idefics3"),
     **{name: name for name in ("internvl", "gemma3", "paligemma", "mllama", "llama4")},
-    **{name: name for name in ("idefics2", "ovis2", "lfm2_vl", "video_llava")},
+    **{name: name for name in ("idefics2", "ovis2", "lfm2_vl", "video_llava", "gemma4")},
     "mistral3": "pixtral",
     "kimi_k25": "kimi",
 }
@@ -63,10 +63,10 @@ def _read(kind: str, drawn: dict[str, Any], config: Any) -> list[Lvlm]:
     return [import_config(data | {"model_type": kind}, "it") for data in (drawn, *written)]
 
 
-def _generates(models: list[Lvlm], truth: Any, family: str, visual: int, text: int) -> None:
+def _generates(models: list[Lvlm], truth: Any, family: str, visual: int, text: int, within: float = 1e-9) -> None:
     prefill, decode, _ = counting.generate(truth, {"family": family}, visual, text, 1 if visual else 0)
     for model in models:
-        assert evaluated.generate(model, visual, text, 1 if visual else 0) == pytest.approx((prefill, decode), rel=1e-9)
+        assert evaluated.generate(model, visual, text, 1 if visual else 0) == pytest.approx((prefill, decode), rel=within)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -79,7 +79,8 @@ def test_language_models(kind: str, seed: int) -> None:
     total = sum(parameter.numel() for parameter in truth.parameters())
     assert [parameters(model)["total"] for model in models] == [total] * 3
     if kind not in UNCOUNTED:
-        _generates(models, truth, "text", 0, 40)
+        # AltUp's products of four by four numbers are left out (0.04 % of Gemma 3n, more where layers are tiny).
+        _generates(models, truth, "text", 0, 40, 1e-2 if kind == "gemma3n_text" else 1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from simulator.build.pixels.native import at_least, bounded, limited, longest_edge, refuse_slender
+from dataclasses import replace
+
+from simulator.build.pixels.native import at_least, bounded, limited, longest_edge, patch_budget, refuse_slender
 from simulator.build.pixels.tiles import slices
 from simulator.build.pixels.view import View, nearest, share, some, square
 from simulator.program import Grid
@@ -57,6 +59,8 @@ def view_of_clip(scheme: Preprocessing, clip: Clip) -> tuple[View, Numeric]:
     groups = ceil(frames / video.temporal_patch)
     if isinstance(scheme, Native):
         view = _native(scheme, video, clip, frames, groups)
+    elif isinstance(scheme, PatchBudget):
+        view = _patch_budget(scheme, video, clip, frames)
     elif isinstance(scheme, PatchLimit):
         view = _patch_limit(scheme, video, clip, frames)
     elif isinstance(scheme, Slices):
@@ -107,6 +111,13 @@ def _patch_limit(scheme: PatchLimit, video: VideoSampling, clip: Clip, frames: N
         Grid(part, rows * rest, columns, tokens, pixels * rest),
     )
     return View(grids, 0.0, frames * pixels, full + part)
+
+
+def _patch_budget(scheme: PatchBudget, video: VideoSampling, clip: Clip, frames: Numeric) -> View:
+    """Gemma 4: every frame a picture with a smaller budget, `tokens` after pooling."""
+    most = video.tokens * scheme.merge**2 or scheme.max_patches
+    one = patch_budget(scheme.model_copy(update={"max_patches": most}), clip.width, clip.height).grids[0]
+    return View((replace(one, crops=frames),), 0.0, frames * one.pixels, frames)
 
 
 def _slices(scheme: Slices, video: VideoSampling, clip: Clip, frames: Numeric) -> View:

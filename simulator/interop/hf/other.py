@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulator.interop.hf.fields import Fields
+from simulator.interop.hf.gemma import gemma3n_text, gemma4_text
 from simulator.interop.hf.hybrid import gated_delta, lfm2
 from simulator.spec.model import AttentionSpec, Block, FeedForwardSpec, LanguageModel, LinearSpec, Stack
 from simulator.spec.source import SpecError
@@ -130,4 +131,6 @@ OTHERS: dict[str, Callable[[Fields, bool], LanguageModel]] = {
     "qwen3_5_text": gated_delta,
     "qwen3_5_moe_text": gated_delta,
     "lfm2": lfm2,
+    "gemma3n_text": gemma3n_text,
+    "gemma4_text": gemma4_text,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from simulator.interop.hf import gemma
 from simulator.interop.hf import projector as bridge
 from simulator.interop.hf import resampler as own
 from simulator.interop.hf.families import FAMILIES
@@ -73,6 +74,7 @@ WRAPPERS: dict[str, Wrapper] = {
     "phi3_v": Wrapper("clip_vision_model", "phi3", own.phi3_v, tied="text"),
     "ovis2": Wrapper("ovis2_vision", "qwen2", own.ovis2),
     "lfm2_vl": Wrapper("siglip2_vision_model", "lfm2", own.lfm2_vl),
+    "gemma4": Wrapper("gemma4_vision", "gemma4_text", gemma.gemma4, excluded=("audio encoder and its projection",)),
     "idefics2": Wrapper("idefics2_vision", "mistral", own.idefics2),
     "phi4_multimodal": Wrapper(
         "phi4_multimodal_vision",

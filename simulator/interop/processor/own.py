@@ -221,4 +221,4 @@ def gemma4(given: Given) -> Preprocessing:
     """Gemma 4: as many patches as the budget of soft tokens allows; frames have a smaller one."""
     patch, merge = given.encoder("patch_size", 16), given.encoder("pooling_kernel_size", 3)
     most = given.number("max_soft_tokens", 280) * merge**2
-    return PatchBudget(patch=patch, merge=merge, max_patches=most)
+    return PatchBudget(patch=patch, merge=merge, max_patches=most, video=VideoSampling(max_frames=32, tokens=70))

@@ -30,6 +30,12 @@ def translated(config: Config) -> Config:
     if llava.is_original(config):
         return llava.original(config)
     type = str(config.get("model_type"))
+    if (
+        type in ("gemma4", "gemma3n")
+        and config.get("vision_config") is None
+        and isinstance(config.get("text_config"), dict)
+    ):
+        return {"tie_word_embeddings": True} | config["text_config"] | {"model_type": f"{type}_text"}
     if type == "qwen" and config.get("visual") is not None:
         return others.qwen_vl(config)
     change = _TRANSLATIONS.get(type)
