@@ -142,8 +142,11 @@ def _gemma4(draw: Draw) -> Config:
     config["num_hidden_layers"] = draw.of([4, 6, 8])
     config.pop("layer_types", None)
     config["num_kv_shared_layers"] = draw.of([0, 1]) if config["num_hidden_layers"] > 6 else 0
-    config |= {"global_head_dim": draw.of([32, 64]), "num_global_key_value_heads": draw.of([None, 1])}
-    config |= {"hidden_size_per_layer_input": draw.of([0, 16]), "vocab_size_per_layer_input": config["vocab_size"]}
+    config |= {"global_head_dim": draw.of([24, 64]), "num_global_key_value_heads": draw.of([None, 1])}
+    config |= {
+        "hidden_size_per_layer_input": 16 if config["num_kv_shared_layers"] else draw.of([0, 16]),
+        "vocab_size_per_layer_input": config["vocab_size"],
+    }
     return config | {"num_experts": 8, "top_k_experts": draw.of([1, 2]), "moe_intermediate_size": 32}
 
 
@@ -156,6 +159,62 @@ def _gemma3n(draw: Draw) -> Config:
         "laurel_rank": draw.of([8, 16]),
     }
     return config | {"hidden_size_per_layer_input": 16, "vocab_size_per_layer_input": config["vocab_size"]}
+
+
+def _own_width(draw: Draw, name: str, own_head: bool = False) -> Config:
+    """Experts as wide as `intermediate_size` says."""
+    config = draw.experts(draw.sizes(own_head), name)
+    return {key: value for key, value in config.items() if key != "moe_intermediate_size"}
+
+
+def _gpt_neox(draw: Draw) -> Config:
+    config = draw.sizes(False) | draw.flags("attention_bias", "use_parallel_residual")
+    return {key: value for key, value in config.items() if key != "num_key_value_heads"}
+
+
+def _lfm2_moe(draw: Draw) -> Config:
+    config = draw.experts(draw.sizes(False)) | draw.flags("conv_bias") | {"num_dense_layers": draw.of([0, 1])}
+    rest = [draw.of(["full_attention", "conv"]) for _ in range(config["num_hidden_layers"] - 1)]
+    return config | {"layer_types": ["full_attention", *rest]}
+
+
+def _with_mamba(draw: Draw) -> Config:
+    config = draw.sizes(False) | {"num_hidden_layers": 3}
+    heads = 4
+    inner = {"mamba_n_heads": heads, "mamba_d_head": 2 * config["hidden_size"] // heads, "mamba_d_state": draw.of([8, 16]),
+             "mamba_n_groups": draw.of([1, 2]), "mamba_d_conv": draw.of([2, 4]), "mamba_expand": 2}  # fmt: skip
+    return config | inner | draw.flags("mamba_conv_bias", "mamba_proj_bias")
+
+
+def _granite(draw: Draw) -> Config:
+    config = draw.experts(_with_mamba(draw), "num_local_experts") | {"shared_intermediate_size": 48}
+    config["num_local_experts"] = draw.of([0, 8])
+    del config["moe_intermediate_size"]
+    return config | {"layer_types": ["linear_attention", "full_attention", "linear_attention"]}
+
+
+def _jamba(draw: Draw) -> Config:
+    config = draw.experts(draw.sizes(False)) | {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1}
+    del config["moe_intermediate_size"]
+    config |= {
+        "expert_layer_period": draw.of([1, 2]),
+        "expert_layer_offset": 0,
+        "mamba_d_state": 8,
+        "mamba_d_conv": draw.of([2, 4]),
+    }
+    return config | draw.flags("mamba_conv_bias", "mamba_proj_bias")
+
+
+def _nemotron(draw: Draw) -> Config:
+    config = draw.experts(draw.sizes(), "n_routed_experts") | {
+        "mamba_num_heads": 4,
+        "mamba_head_dim": 16,
+        "ssm_state_size": draw.of([8, 16]),
+    }
+    del config["num_hidden_layers"]
+    config |= {"n_groups": draw.of([1, 2]), "conv_kernel": 4, "moe_shared_expert_intermediate_size": 48}
+    kinds = ["linear_attention", "full_attention", *(draw.of(["mlp", "moe", "linear_attention"]) for _ in range(3))]
+    return config | draw.flags("attention_bias", "use_bias", "mlp_bias", "use_conv_bias") | {"layers_block_type": kinds}
 
 
 def _mamba(draw: Draw) -> Config:
@@ -209,6 +268,39 @@ TEXTS: dict[str, Callable[[Draw], Config]] = {
     "deepseek_v2": _latent,
     "deepseek_v3": _latent,
     "llama4_text": _llama4,
+    "glm": lambda d: d.sizes() | d.flags("attention_bias"),
+    "arcee": lambda d: d.sizes() | d.flags("attention_bias", "mlp_bias"),
+    "apertus": lambda d: d.sizes(False) | d.flags("attention_bias"),
+    "nemotron": lambda d: d.sizes() | d.flags("attention_bias", "mlp_bias"),
+    "gpt_neox": _gpt_neox,
+    "olmoe": lambda d: _own_width(d, "num_experts") | d.flags("attention_bias"),
+    "phimoe": lambda d: (
+        d.always(_own_width(d, "num_local_experts"))
+        | d.flags("attention_bias", "lm_head_bias")
+        | {"num_experts_per_tok": 2}
+    ),
+    "granitemoe": lambda d: _own_width(d, "num_local_experts") | d.flags("attention_bias"),
+    "granitemoeshared": lambda d: _own_width(d, "num_local_experts") | {"shared_intermediate_size": d.of([0, 48])},
+    "minimax_m2": lambda d: _own_width(d, "num_local_experts", True),
+    "dots1": lambda d: (
+        d.experts(d.sizes(), "n_routed_experts")
+        | {"n_shared_experts": 2, "first_k_dense_replace": 1, "sliding_window": None}
+    ),
+    "glm4_moe_lite": lambda d: (
+        {k: v for k, v in _latent(d).items() if k != "first_k_dense_replace"} | {"q_lora_rank": 48}
+    ),
+    "youtu": lambda d: {
+        k: v
+        for k, v in _latent(d).items()
+        if "expert" not in k and k not in ("n_group", "topk_group", "first_k_dense_replace", "moe_intermediate_size")
+    },
+    "lfm2_moe": _lfm2_moe,
+    "falcon_mamba": _mamba,
+    "mamba2": lambda d: _mamba(d) | {"hidden_size": 64, "num_heads": 8, "head_dim": 16, "n_groups": d.of([1, 2])},
+    "bamba": lambda d: _with_mamba(d) | {"attn_layer_indices": [1]} | d.flags("attention_bias", "mlp_bias"),
+    "granitemoehybrid": _granite,
+    "jamba": _jamba,
+    "nemotron_h": _nemotron,
     "gemma4_text": _gemma4,
     "gemma3n_text": _gemma3n,
     "opt": _opt,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Flag = bool | str
@@ -15,8 +15,9 @@ class Family:
 
     qk_norm: norms on Q and K, `head` with one weight per element of a head, `whole` with one per element of all heads;
     qk_normed: whether they are there. windows: how layers come by a sliding window (`listed`: by `layer_types`, else
-    `period - 1` of `period` layers; 0: all). routed: which layers are mixtures (`from`: those from `first_k_dense_replace` on).
-    experts, active, shared: fields that number the experts of a mixture, those a token visits, and its always-on ones
+    `period - 1` of `period` layers; 0: all). routed: which layers are mixtures (`from`: those from `first_k_dense_replace` on;
+    `listed`: by `mlp_layer_types`, else all but the first).
+    other: further weights of a layer. experts, active, shared: fields that number the experts of a mixture, those a token visits, and its always-on ones
     (`*_size`: their width). expert_width: the field that sizes one.
     """
 
@@ -33,7 +34,7 @@ class Family:
     latent: bool = False
     windows: Literal["", "always", "listed", "qwen", "qwen2_moe", "qwen3_moe", "nope", "chunks"] = ""
     period: int = 0
-    routed: Literal["", "all", "from", "sparse", "interleaved", "ranged"] = ""
+    routed: Literal["", "all", "from", "listed", "sparse", "interleaved", "ranged"] = ""
     experts: str = "num_experts"
     active: str = "num_experts_per_tok"
     expert_width: str = "moe_intermediate_size"
@@ -41,6 +42,7 @@ class Family:
     shared_gate: bool = False
     expert_bias: bool = False
     router_bias: bool = False
+    other: int = 0
     parallel: str = ""
 
 
@@ -54,6 +56,9 @@ _QWEN2 = Family(qkv_bias=True, windows="qwen")
 _GLM_MOE = Family(qkv_bias=_BIAS, routed="from", experts="n_routed_experts", shared="n_shared_experts")
 _LLAMA = Family(qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias="mlp_bias")
 _ERNIE = Family(qkv_bias="use_bias", o_bias="use_bias", mlp_bias="use_bias")
+_GRANITE_MOE = Family(
+    qkv_bias=_BIAS, o_bias=_BIAS, routed="all", experts="num_local_experts", expert_width="intermediate_size"
+)
 
 FAMILIES: dict[str, Family] = {
     "llama": _LLAMA,
@@ -164,4 +169,33 @@ FAMILIES: dict[str, Family] = {
         shared="n_shared_experts",
     ),
     "deepseek_v3": _DEEPSEEK,
+    "glm": Family(qkv_bias=_BIAS),
+    "arcee": Family(gated=False, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias="mlp_bias"),
+    "apertus": Family(gated=False, qkv_bias=_BIAS, o_bias=_BIAS, qk_norm="head", other=2),
+    "nemotron": Family(gated=False, norm=2, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias="mlp_bias"),
+    "gpt_neox": Family(gated=False, norm=2, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=True),
+    "olmoe": Family(qkv_bias=_BIAS, o_bias=_BIAS, qk_norm="whole", routed="all", expert_width="intermediate_size"),
+    "phimoe": Family(
+        norm=2,
+        qkv_bias=_BIAS,
+        o_bias=_BIAS,
+        head_bias="lm_head_bias",
+        windows="always",
+        routed="all",
+        experts="num_local_experts",
+        expert_width="intermediate_size",
+    ),
+    "granitemoe": _GRANITE_MOE,
+    "granitemoeshared": replace(_GRANITE_MOE, shared="shared_intermediate_size"),
+    "minimax_m2": Family(qk_norm="whole", routed="all", experts="num_local_experts", expert_width="intermediate_size"),
+    "dots1": Family(
+        qkv_bias=_BIAS,
+        o_bias=_BIAS,
+        qk_norm="head",
+        routed="from",
+        experts="n_routed_experts",
+        shared="n_shared_experts",
+    ),
+    "glm4_moe_lite": replace(_DEEPSEEK, routed="listed"),
+    "youtu": replace(_DEEPSEEK, routed=""),
 }

@@ -36,7 +36,8 @@ class _Layer:
 
 
 def gemma4_text(fields: Fields, tied: bool) -> LanguageModel:
-    """Gemma 4. The last layer is always a full one; full layers have wider heads, and may take V from the matrix of K."""
+    """Gemma 4. The last layer is always a full one; full layers have wider heads, and may take V from the matrix of K. Layers
+    without keys of their own run on the whole prompt, though only its last row is wanted of them: engines do so unless told otherwise."""
     count = fields.layers("num_hidden_layers")
     _, kv_heads, head_dim = heads_of(fields, fields.size("hidden_size"))
     kinds = listed(fields, count, ("full_attention", "sliding_attention"))

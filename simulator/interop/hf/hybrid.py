@@ -54,17 +54,22 @@ def lfm2(fields: Fields, tied: bool) -> LanguageModel:
         rope=False,
     )
     mlp = FeedForwardSpec(width=_adjusted(fields))
-    blocks = {
-        name: Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * hidden)
-        for name, mixer in (("conv", short), ("full", full))
-    }
-    return _decoder(fields, tied, hidden, blocks, ["conv" if kind == "conv" else "full" for kind in stated])
+    mixers = {"conv": short, "full": full}
+    blocks: dict[str, Block] = {}
+    order: list[str] = []
+    for index, kind in enumerate(stated):
+        kind = "conv" if kind == "conv" else "full"
+        routed = fields.type == "lfm2_moe" and index >= fields.count("num_dense_layers")
+        order.append(f"{kind}-experts" if routed else kind)
+        feed = _experts(fields) if routed else mlp
+        blocks[order[-1]] = Block(attention=mixers[kind], feed_forward=feed, norm_parameters=2 * hidden)
+    return _decoder(fields, tied, hidden, blocks, order)
 
 
 def _adjusted(fields: Fields) -> int:
     """Width of LFM2's feed-forward part: two thirds of what is stated, times a factor, rounded up to a multiple."""
     width = fields.size("block_ff_dim" if fields.has("block_ff_dim") else "intermediate_size")
-    if not fields.flag("block_auto_adjust_ff_dim"):
+    if fields.type == "lfm2_moe" or not fields.flag("block_auto_adjust_ff_dim"):
         return width
     width = int(2 * width / 3)
     if fields.value("block_ffn_dim_multiplier") is None:
@@ -134,7 +139,7 @@ def _routed(fields: Fields, index: int) -> bool:
 
 
 def _experts(fields: Fields) -> FeedForwardSpec:
-    shared = fields.count("shared_expert_intermediate_size")
+    shared = 0 if fields.type == "lfm2_moe" else fields.count("shared_expert_intermediate_size")
     return FeedForwardSpec(
         width=fields.size("moe_intermediate_size"),
         experts=fields.size("num_experts"),

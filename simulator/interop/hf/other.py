@@ -1,13 +1,14 @@
-"""Language models whose configuration does not follow the common names: first-generation Qwen and InternLM, Mamba, OPT."""
+"""Language models whose configuration does not follow the common names: first-generation Qwen and InternLM, ChatGLM, OPT."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from simulator.interop.hf import state_space
 from simulator.interop.hf.fields import Fields
 from simulator.interop.hf.gemma import gemma3n_text, gemma4_text
 from simulator.interop.hf.hybrid import gated_delta, lfm2
-from simulator.spec.model import AttentionSpec, Block, FeedForwardSpec, LanguageModel, LinearSpec, Stack
+from simulator.spec.model import AttentionSpec, Block, FeedForwardSpec, LanguageModel, Stack
 from simulator.spec.source import SpecError
 
 
@@ -31,6 +32,36 @@ def _internlm(fields: Fields, tied: bool) -> LanguageModel:
     return _uniform(fields, tied, "internlm", Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * hidden))
 
 
+def _chatglm(fields: Fields, tied: bool) -> LanguageModel:
+    """ChatGLM2, 3 and GLM-4 in their own code: shared keys and values in groups, a bias on Q, K and V."""
+    hidden, heads = fields.size("hidden_size"), fields.size("num_attention_heads")
+    if "kv_channels" not in fields.data:
+        raise SpecError(f"{fields.name('kv_channels')} is missing; it is the width of a head")
+    groups = fields.size("multi_query_group_num") if fields.flag("multi_query_attention", False) else heads
+    bias, linear = fields.flag("add_qkv_bias", False), fields.flag("add_bias_linear", False)
+    mixer = AttentionSpec(
+        kind="full",
+        heads=heads,
+        kv_heads=groups,
+        head_dim=fields.size("kv_channels"),
+        q_bias=bias or linear,
+        kv_bias=bias or linear,
+        o_bias=linear,
+    )
+    mlp = FeedForwardSpec(width=fields.size("ffn_hidden_size"), bias=linear)
+    norm = hidden * (1 if fields.flag("rmsnorm", True) else 2)
+    block = Block(attention=mixer, feed_forward=mlp, norm_parameters=2 * norm)
+    return LanguageModel(
+        name="chatglm",
+        hidden=hidden,
+        vocabulary=fields.size("padded_vocab_size"),
+        tied_embeddings=tied,
+        stack=Stack(blocks={"full": block}, order=(f"{fields.layers('num_layers')} full",)),
+        final_norm_parameters=norm if fields.flag("post_layer_norm", True) else 0,
+        max_context=fields.size("seq_length"),
+    )
+
+
 def _uniform(fields: Fields, tied: bool, name: str, block: Block) -> LanguageModel:
     hidden = fields.size("hidden_size")
     context = fields.size("max_position_embeddings" if fields.has("max_position_embeddings") else "seq_length")
@@ -42,43 +73,6 @@ def _uniform(fields: Fields, tied: bool, name: str, block: Block) -> LanguageMod
         stack=Stack(blocks={"full": block}, order=(f"{fields.layers('num_hidden_layers')} full",)),
         final_norm_parameters=hidden,
         max_context=context,
-    )
-
-
-def _mamba(fields: Fields, tied: bool) -> LanguageModel:
-    """Mamba (Gu and Dao, 2023): input, selection, step and output matrices around a selective scan."""
-    hidden, state, kernel = fields.size("hidden_size"), fields.size("state_size"), fields.size("conv_kernel")
-    inner = fields.size("expand") * hidden
-    stated = fields.data.get("time_step_rank", "auto")
-    rank = -(-hidden // 16) if stated == "auto" else fields.size("time_step_rank")
-    bias, conv_bias = fields.flag("use_bias"), fields.flag("use_conv_bias")
-    mixer = AttentionSpec(
-        kind="linear",
-        projections=(
-            LinearSpec(name="in_proj", inputs=hidden, outputs=2 * inner, bias=bias),
-            LinearSpec(name="x_proj", inputs=inner, outputs=rank + 2 * state),
-            LinearSpec(name="dt_proj", inputs=rank, outputs=inner, bias=True),
-            LinearSpec(name="out_proj", inputs=inner, outputs=hidden, bias=bias),
-        ),
-        conv_channels=inner,
-        conv_kernel=kernel,
-        conv_bias=conv_bias,
-        state_elements=inner * state,
-        scan_elements=inner * (3 + 2 * state // 16),
-        other_parameters=inner * state + inner,
-        rope=False,
-    )
-    return LanguageModel(
-        name="mamba",
-        hidden=hidden,
-        vocabulary=fields.size("vocab_size"),
-        tied_embeddings=tied,
-        stack=Stack(
-            blocks={"scan": Block(attention=mixer, norms=1, norm_parameters=hidden)},
-            order=(f"{fields.layers('num_hidden_layers')} scan",),
-        ),
-        final_norm_parameters=hidden,
-        max_context=fields.size("max_position_embeddings", 10**6),
     )
 
 
@@ -125,7 +119,15 @@ def _opt(fields: Fields, tied: bool) -> LanguageModel:
 OTHERS: dict[str, Callable[[Fields, bool], LanguageModel]] = {
     "qwen": _qwen,
     "internlm": _internlm,
-    "mamba": _mamba,
+    "chatglm": _chatglm,
+    "mamba": state_space.mamba,
+    "falcon_mamba": state_space.mamba,
+    "mamba2": state_space.mamba2,
+    "bamba": state_space.bamba,
+    "granitemoehybrid": state_space.granite_hybrid,
+    "jamba": state_space.jamba,
+    "nemotron_h": state_space.nemotron_h,
+    "lfm2_moe": lfm2,
     "opt": _opt,
     "qwen3_next": gated_delta,
     "qwen3_5_text": gated_delta,

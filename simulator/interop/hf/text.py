@@ -138,6 +138,9 @@ def _routed(fields: Fields, family: Family, index: int, layers: int) -> bool:
     """Whether the layer's feed-forward part is a mixture of experts."""
     if family.routed == "from":
         return index >= fields.count("first_k_dense_replace")
+    if family.routed == "listed":
+        kinds: Any = fields.value("mlp_layer_types", None)
+        return index > 0 if not isinstance(kinds, list) or len(kinds) != layers else kinds[index] == "sparse"  # pyright: ignore[reportUnknownArgumentType]
     if family.routed == "interleaved":
         if fields.has("moe_layers"):
             return index in fields.sizes("moe_layers")
@@ -170,7 +173,7 @@ def _block(
     fields: Fields, family: Family, hidden: int, kind: AttentionKind, window: int, routed: bool, rope: bool
 ) -> Block:
     norms = 1 if family.parallel and _decided(fields, family.parallel) else family.norms
-    other = 2 if kind == "cross" else fields.size("num_attention_heads") if family.sinks else 0
+    other = 2 if kind == "cross" else fields.size("num_attention_heads") if family.sinks else family.other
     mixture = _experts(fields, family) if routed else None
     if mixture is not None and mixture.shared_width and _decided(fields, family.mlp_bias):
         other += 2 * mixture.shared_width + hidden  # the always-on experts have biases, the routed ones none
