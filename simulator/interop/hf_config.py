@@ -47,6 +47,8 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
         raise SpecError("model_type is missing; it names the architecture in config.json")
     config = translated(config)
     type = str(config["model_type"])
+    if type not in WRAPPERS and type not in TEXTS and ALIASES.get(type) in TEXTS:
+        type = ALIASES[type]
     assumed: list[str] = []
     top = Fields(config, "", type, assumed)
     _whole(config, type)

@@ -103,7 +103,8 @@ class CanvasTiles(Spec):
     """Llama-3.2 and Llama-4: the canvas of at most `max_tiles` tiles that keeps most of the picture.
 
     tokens: per tile (Llama-3.2: class token included, since cross-attention sees it). thumbnail: a global tile when there
-    is more than one (Llama-4). pad_to_max: absent tiles are encoded and attended to like present ones
+    is more than one (Llama-4). rule: `largest_edge` takes of the canvases that hold the picture the one on which its shorter edge can grow
+    longest, and always adds the global tile (PerceptionLM). pad_to_max: absent tiles are encoded and attended to like present ones
     (Llama-3.2; the published class does so). to_max_canvas: upscale to the largest canvas that fits.
     """
 
@@ -113,6 +114,7 @@ class CanvasTiles(Spec):
     tokens: PositiveInt
     max_tiles: PositiveInt
     thumbnail: bool = False
+    rule: Literal["least_scale", "largest_edge"] = "least_scale"
     pad_to_max: bool = False
     to_max_canvas: bool = False
     video: VideoSampling | None = None

@@ -216,6 +216,18 @@ def _idefics2(draw: Draw) -> Config:
     return _top(text, draw.tower(model_type="idefics2_vision"), perceiver_config=part)
 
 
+def _got_ocr2(draw: Draw) -> Config:
+    vision = draw.tower(model_type="got_ocr2_vision", output_channels=draw.of([16, 32]), window_size=draw.of([3, 7]))
+    vision |= {
+        "image_size": 16 * draw.of([8, 16]),
+        "patch_size": 16,
+        "global_attn_indexes": draw.of([[], [0]]),
+        "mlp_dim": 64,
+    }
+    del vision["intermediate_size"]
+    return _top(_text(draw, "qwen2"), vision | draw.flags("qkv_bias", "use_abs_pos", "use_rel_pos"))
+
+
 def _ovis2(draw: Draw) -> Config:
     text = _text(draw, "qwen2", "llama")
     words = {"vocab_size": draw.of([100, 300]), "hidden_stride": draw.of([1, 2]), "num_visual_indicator_tokens": 5}
@@ -267,6 +279,7 @@ WRAPPED: dict[str, Callable[[Draw], Config]] = {
     "blip-2": _blip("blip_2"),
     "gemma4": _gemma4,
     "idefics2": _idefics2,
+    "got_ocr2": _got_ocr2,
     "ovis2": _ovis2,
     "lfm2_vl": _lfm2_vl,
     "video_llava": _video_llava,

@@ -52,6 +52,13 @@ def gemma4(case: dict[str, Any], width: int, height: int) -> int:
     return tall // 48 * (wide // 48)
 
 
+def perception_lm(case: dict[str, Any], width: int, height: int) -> int:
+    kind = module("perception_lm.image_processing_perception_lm").PerceptionLMImageProcessor
+    self = object.__new__(kind)
+    canvas = self._fit_image_to_canvas(width, height, 448) or self._find_closest_aspect_ratio(width, height, 448)
+    return 256 * (1 + canvas[0] * canvas[1])
+
+
 def phi3_v(case: dict[str, Any], width: int, height: int) -> int:
     """The published rule, step by step: scale while so many tiles allow, pad the shorter side."""
     turned = width < height
@@ -73,6 +80,12 @@ MORE_CASES: dict[str, tuple[Rule, str, dict[str, Any], dict[str, Any]]] = {
     "lfm2-vl": (lfm2_vl, "lfm2_vl", {"downsample_factor": 2, "vision_config": {"patch_size": 16}}, {}),
     "idefics2": (idefics2, "idefics2", {"vision_config": {"patch_size": 14}}, {}),
     "gemma-4": (gemma4, "gemma4", {"vision_config": {"patch_size": 16, "pooling_kernel_size": 3}}, {}),
+    "perception-lm": (
+        perception_lm,
+        "perception_lm",
+        {"projector_pooling_ratio": 2, "vision_config": {"patch_size": 14}},
+        {"tile_size": 448, "max_num_tiles": 36},
+    ),
     "phi-3.5-vision": (phi3_v, "phi3_v", {"vision_config": {"image_size": 336, "patch_size": 14}}, {"num_crops": 16}),
 }
 

@@ -1,6 +1,8 @@
-"""Further ways to lay a canvas of tiles over a picture: Phi-3-vision, Ovis2, LFM2-VL."""
+"""Further ways to lay a canvas of tiles over a picture: Phi-3-vision, Ovis2, LFM2-VL, PerceptionLM."""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from simulator.build.pixels.native import bounded
 from simulator.build.pixels.view import View, nearest, nearest_ratio, pick, some, square, tile_grids
@@ -55,6 +57,52 @@ def _surviving(width: Numeric, height: Numeric, tile: float) -> Numeric:
     """Pixels of a region after it is shrunk so that its longer side fits `tile`."""
     long, short = maximum(width, height), minimum(width, height)
     return where(long > tile, short / maximum(long, 1.0) * tile * tile, long * short)
+
+
+def largest_edge(most: int, tile: float, width: Numeric, height: Numeric) -> Numeric:
+    """Tiles of the canvas that holds the picture and lets its shorter edge grow longest, later ones first on a tie; where none holds it,
+    of the canvas whose ratio is nearest from the square's side, with the most tiles along it (PerceptionLM)."""
+    ratio = width / height
+    wide = ratio >= 1.0
+    tiles: Numeric = 0.0
+    longest: Numeric = -1.0
+    for columns, rows in _arrangements(most):
+        factor = minimum(columns * tile / width, rows * tile / height)
+        new_h = where(ratio > 1.0, floor(factor * width / ratio), factor * height)
+        new_w = where(ratio > 1.0, factor * width, floor(factor * height * ratio))
+        edge = where(wide, new_h, new_w)
+        better = (columns * tile >= width) & (rows * tile >= height) & (edge >= longest)
+        tiles, longest = where(better, float(columns * rows), tiles), where(better, edge, longest)
+    gap: Numeric = float("inf")
+    nearest_tiles: Numeric = 0.0
+    for columns, rows in _by_side(most):
+        own = columns / rows
+        off = where(wide, abs(own - ratio), abs(1.0 / own - 1.0 / ratio))
+        better = ((wide & (own <= ratio)) | ((ratio < 1.0) & (own > ratio))) & (off < gap)
+        gap, nearest_tiles = where(better, off, gap), where(better, float(columns * rows), nearest_tiles)
+    return where(tiles > 0.0, tiles, nearest_tiles)
+
+
+@lru_cache(maxsize=8)
+def _arrangements(most: int) -> tuple[tuple[int, int], ...]:
+    """(columns, rows) in the order of the published code: ratios as they are met from many tiles to few."""
+    ratios: dict[float, list[tuple[int, int]]] = {}
+    for count in range(most, 0, -1):
+        for columns in range(1, count + 1):
+            if count % columns == 0:
+                ratios.setdefault(columns / (count // columns), []).append((columns, count // columns))
+    return tuple(pair for pairs in ratios.values() for pair in pairs)
+
+
+@lru_cache(maxsize=8)
+def _by_side(most: int) -> tuple[tuple[int, int], ...]:
+    """The largest (columns, rows) of each ratio."""
+    largest: dict[float, tuple[int, int]] = {}
+    for columns, rows in _arrangements(most):
+        known = largest.get(columns / rows)
+        if known is None or columns > known[0]:
+            largest[columns / rows] = (columns, rows)
+    return tuple(largest.values())
 
 
 def native_tiles(scheme: NativeTiles, width: Numeric, height: Numeric) -> View:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.build.pixels.canvas import covering
+from simulator.build.pixels.canvas import covering, largest_edge
 from simulator.build.pixels.view import (
     View,
     largest_scale,
@@ -132,12 +132,15 @@ def _even(value: Numeric) -> Numeric:
 
 
 def canvas_tiles(scheme: CanvasTiles, width: Numeric, height: Numeric) -> View:
-    """Llama-3.2-Vision and Llama-4."""
+    """Llama-3.2-Vision and Llama-4; PerceptionLM with its rule."""
+    if scheme.rule == "largest_edge":
+        crops = 1.0 + largest_edge(scheme.max_tiles, float(scheme.tile), width, height)
+        return View((square(crops, scheme.tile, scheme.patch, float(scheme.tokens)),), 0.0, crops * scheme.tile**2)
     grids = tile_grids(1, scheme.max_tiles)
     tiles = pick(
         [c * r for c, r in grids], largest_scale(grids, float(scheme.tile), width, height, scheme.to_max_canvas)
     )
-    crops: Numeric = tiles
+    crops = tiles
     if scheme.pad_to_max:
         crops = tiles * 0.0 + scheme.max_tiles
     elif scheme.thumbnail:

@@ -125,6 +125,50 @@ def lfm2_vl(top: Fields, vision: Fields, text: Fields) -> Projector:
     return Projector(kind="pixel-shuffle", merge=merge, steps=steps)
 
 
+def perception_lm(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """PerceptionLM: two layers on every patch, then average pooling."""
+    hidden, out, pooled = vision.size("hidden_size"), text.size("hidden_size"), top.size("projector_pooling_ratio")
+    steps = mlp((hidden, out, out), "patches")
+    if pooled > 1:
+        steps = (*steps, Step(op="gather", name="pool", rows="patches", outputs=out))
+    return Projector(kind="average-pool" if pooled > 1 else "mlp", merge=pooled, steps=steps)
+
+
+def got_ocr2(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """GOT-OCR 2: two strided convolutions, 16 patches to a token, one matrix."""
+    channels, out = vision.size("output_channels"), text.size("hidden_size")
+
+    def halved(inputs: int, outputs: int, share: float) -> Step:
+        return Step(
+            op="convolution", name="convolution", rows="patches", share=share, inputs=inputs, outputs=outputs, kernel=3
+        )
+
+    steps = (
+        halved(channels, 2 * channels, 1 / 4),
+        halved(2 * channels, out, 1 / 16),
+        linear("linear", out, out, True, "tokens"),
+    )
+    return Projector(kind="compressor", merge=4, steps=steps)
+
+
+def glm_4v(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """GLM-4V and CogVLM2: a strided convolution that joins 2 x 2 patches, then a gated MLP; two learned vectors around the picture."""
+    out, wide = (
+        text.size("hidden_size"),
+        text.size("ffn_hidden_size" if text.type == "chatglm" else "intermediate_size"),
+    )
+    joined = top.size("joined_size", out)
+    steps = (
+        linear("downsample", 4 * vision.size("hidden_size"), joined, True),
+        linear("proj", joined, out, False),
+        norm(out, 2 * out),
+        linear("gate_up", out, 2 * wide, False),
+        activation(2 * wide),
+        linear("down", wide, out, False),
+    )
+    return Projector(kind="patch-merger", merge=2, steps=steps, other_parameters=2 * out)
+
+
 def idefics2(top: Fields, vision: Fields, text: Fields) -> Projector:
     """Idefics2: a gated MLP on every patch, then a Perceiver: queries that attend to the patches and to themselves."""
     part = top.sub("perceiver_config", "idefics2_perceiver")

@@ -52,67 +52,6 @@ def siglip(fields: Fields) -> VisionEncoder:
     )
 
 
-def open_clip(fields: Fields) -> VisionEncoder:
-    """Qwen-VL's ViT: no class token, learned positions of the 256 pre-training patches, a norm before the blocks."""
-    hidden = fields.size("hidden_size")
-    attention = mixer(fields, hidden, fields.size("num_attention_heads"), qkv=True, out=True, rope=False)
-    width = int(hidden * fields.ratio("mlp_ratio"))
-    block = Block(
-        attention=attention,
-        feed_forward=FeedForwardSpec(width=width, gated=False, bias=True),
-        norm_parameters=4 * hidden,
-    )
-    return VisionEncoder(
-        name="OpenCLIP ViT",
-        hidden=hidden,
-        patch=fields.side("patch_size"),
-        patch_kernel=fields.side("patch_size"),
-        stack=uniform(block, fields.layers("num_hidden_layers")),
-        stem_norm_parameters=2 * hidden,
-        other_parameters=256 * hidden,
-    )
-
-
-def aim(fields: Fields) -> VisionEncoder:
-    """AIMv2 in Ovis2: RMS norms, one of them after the patches, a gated MLP."""
-    hidden, qkv, bias = fields.size("hidden_size"), fields.flag("qkv_bias"), fields.flag("mlp_bias")
-    attention = mixer(fields, hidden, fields.size("num_attention_heads"), qkv=qkv, out=qkv, rope=False)
-    mlp = FeedForwardSpec(width=fields.size("intermediate_size"), bias=bias)
-    block = Block(attention=attention, feed_forward=mlp, norm_parameters=2 * hidden)
-    return VisionEncoder(
-        name="AIMv2 ViT",
-        hidden=hidden,
-        patch=fields.side("patch_size"),
-        patch_kernel=fields.side("patch_size"),
-        patch_bias=True,
-        channels=fields.size("num_channels"),
-        stack=uniform(block, fields.layers("num_hidden_layers")),
-        stem_norm_parameters=hidden,
-        final_norm_parameters=hidden,
-        other_parameters=hidden * grid_side(fields) ** 2,
-    )
-
-
-def siglip2(fields: Fields) -> VisionEncoder:
-    """SigLIP 2 at a picture's own aspect ratio: a stored grid of `num_patches` positions, resized to the picture's."""
-    if fields.flag("vision_use_head"):
-        raise SpecError(
-            f"{fields.name('vision_use_head')}: {True} is not accepted: false (its pooling head is not known)"
-        )
-    hidden, blocks = plain(fields)
-    return VisionEncoder(
-        name="SigLIP 2 ViT",
-        hidden=hidden,
-        patch=fields.side("patch_size"),
-        patch_kernel=fields.side("patch_size"),
-        patch_bias=True,
-        channels=fields.size("num_channels"),
-        stack=blocks,
-        final_norm_parameters=2 * hidden,
-        other_parameters=hidden * fields.size("num_patches"),
-    )
-
-
 def internvl(fields: Fields) -> VisionEncoder:
     """InternViT."""
     hidden, side = fields.size("hidden_size"), grid_side(fields)

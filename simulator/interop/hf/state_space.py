@@ -61,7 +61,7 @@ def mamba(fields: Fields, tied: bool) -> LanguageModel:
     stated = fields.data.get("time_step_rank", "auto")
     mixer = scan(
         hidden,
-        fields.size("expand") * hidden,
+        fields.size("intermediate_size") if fields.has("intermediate_size") else fields.size("expand") * hidden,
         fields.size("state_size"),
         fields.size("conv_kernel"),
         -(-hidden // 16) if stated == "auto" else fields.size("time_step_rank"),

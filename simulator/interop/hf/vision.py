@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf import gemma, native, square, stages
+from simulator.interop.hf import further, gemma, native, square, stages
 from simulator.interop.hf.fields import Fields
 from simulator.spec.model import VisionEncoder
 
@@ -22,9 +22,13 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "smolvlm_vision": square.siglip,
     "gemma4_vision": gemma.gemma4_vision,
     "idefics2_vision": square.siglip,
-    "siglip2_vision_model": square.siglip2,
-    "open_clip": square.open_clip,
-    "ovis2_vision": square.aim,
+    "siglip2_vision_model": further.siglip2,
+    "open_clip": further.open_clip,
+    "ovis2_vision": further.aim,
+    "perception_encoder": further.perception,
+    "got_ocr2_vision": further.sam,
+    "eva2_clip": further.eva_2,
+    "ovis2_5_vision": further.siglip2,
     "fastvithd": lambda fields: stages.fastvit((2, 12, 24, 4, 2), (96, 192, 384, 768, 1536)),
     "deep_encoder": lambda fields: stages.deep_encoder(),
     "pixtral": native.pixtral,

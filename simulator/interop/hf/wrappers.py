@@ -75,6 +75,10 @@ WRAPPERS: dict[str, Wrapper] = {
     "ovis2": Wrapper("ovis2_vision", "qwen2", own.ovis2),
     "lfm2_vl": Wrapper("siglip2_vision_model", "lfm2", own.lfm2_vl),
     "gemma4": Wrapper("gemma4_vision", "gemma4_text", gemma.gemma4, excluded=("audio encoder and its projection",)),
+    "perception_lm": Wrapper("perception_encoder", "llama", own.perception_lm, tied="either"),
+    "got_ocr2": Wrapper("got_ocr2_vision", "qwen2", own.got_ocr2),
+    "glm_4v": Wrapper("eva2_clip", "chatglm", own.glm_4v, tied="text"),
+    "ovis2_5": Wrapper("ovis2_5_vision", "qwen3", own.ovis2),
     "idefics2": Wrapper("idefics2_vision", "mistral", own.idefics2),
     "phi4_multimodal": Wrapper(
         "phi4_multimodal_vision",
@@ -107,4 +111,12 @@ ALIASES = {
     "vicuna": "llama",
     "kimi_k2": "deepseek_v3",
     "glm4v_vl_text": "glm4v_text",
+    "qwen2_5_omni_vision_encoder": "qwen2_5_vl_vision",
+    "qwen2_5_omni_text": "qwen2_5_vl_text",
+    "qwen3_omni_moe_vision_encoder": "qwen3_vl_vision",
+    "qwen3_omni_moe_text": "qwen3_vl_moe_text",
+    "minicpm": "llama",
+    "baichuan": "llama",
+    "stablelm_epoch": "stablelm",
+    "deepseek": "deepseek_v2",
 }

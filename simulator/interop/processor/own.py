@@ -8,11 +8,13 @@ from typing import Any, cast
 from simulator.interop.processor.given import Given
 from simulator.spec.preprocessing import (
     CandidateTiles,
+    CanvasTiles,
     DynamicTiles,
     Edges,
     Fixed,
     GridPinpoints,
     HdCanvas,
+    Native,
     NativeTiles,
     PatchBudget,
     Preprocessing,
@@ -222,3 +224,37 @@ def gemma4(given: Given) -> Preprocessing:
     patch, merge = given.encoder("patch_size", 16), given.encoder("pooling_kernel_size", 3)
     most = given.number("max_soft_tokens", 280) * merge**2
     return PatchBudget(patch=patch, merge=merge, max_patches=most, video=VideoSampling(max_frames=32, tokens=70))
+
+
+def perception_lm(given: Given) -> Preprocessing:
+    """PerceptionLM: tiles and always a global one."""
+    tile, patch = given.number("tile_size", 448), given.encoder("patch_size", 14)
+    side = tile // patch // int(given.config.get("projector_pooling_ratio") or 1)
+    tokens = side**2
+    video = VideoSampling(max_frames=32)
+    if given.processor.get("vision_input_type", "thumb+tile") != "thumb+tile":
+        return Fixed(size=tile, patch=patch, tokens=tokens, video=video)
+    most = given.number("max_num_tiles", 36)
+    return CanvasTiles(tile=tile, patch=patch, tokens=tokens, max_tiles=most, rule="largest_edge", video=video)
+
+
+def got_ocr2(given: Given) -> Preprocessing:
+    """GOT-OCR 2: one square, or tiles where the processor's file asks for them."""
+    size, patch, side = _square(given)
+    if not given.processor.get("crop_to_patches", False):
+        return Fixed(size=size, patch=patch, tokens=(side // 4) ** 2)
+    most = given.number("max_patches", 12)
+    return DynamicTiles(tile=size, patch=patch, tokens=(side // 4) ** 2, max_tiles=most)
+
+
+def glm_4v(given: Given) -> Preprocessing:
+    """GLM-4V: one square, 2 x 2 patches to a token, a learned vector before and one after."""
+    size, patch, side = _square(given)
+    return Fixed(size=size, patch=patch, tokens=(side // 2) ** 2 + 2)
+
+
+def ovis2_5(given: Given) -> Preprocessing:
+    """Ovis2.5: own ratio within 448 x 448 and 1344 x 1792 pixels."""
+    patch, merge = given.encoder("patch_size", 16), given.encoder("hidden_stride", 2)
+    low, high = given.number("min_pixels", 448 * 448), given.number("max_pixels", 1344 * 1792)
+    return Native(patch=patch, merge=merge, min_pixels=low, max_pixels=high, temporal_patch=1)

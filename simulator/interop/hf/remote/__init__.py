@@ -18,6 +18,16 @@ _TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
     "deepseek_vl_v2": others.deepseek_vl_v2,
     "multi_modality": others.deepseek_vl,
     "ovis": others.ovis,
+    "ovis2_5": others.ovis2_5,
+    "qwen2_5_omni": others.omni,
+    "qwen3_omni_moe": others.omni,
+    "perception_lm": others.perception_lm,
+    "chatglm": others.chatglm,
+    "exaone": others.flat,
+    "deepseek": others.flat,
+    "eagle_2_5_vl": intern.eagle,
+    "skywork_chat": intern.internvl_chat,
+    "h2ovl_chat": intern.internvl_chat,
     "fast_vlm": llava.fast_vlm,
 }
 REMOTE = (*_TRANSLATIONS, "llava_llama", "llava_mistral", "llava_qwen", "llava_qwen2", "qwen_vl")

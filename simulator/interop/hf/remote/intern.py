@@ -12,6 +12,8 @@ def internvl_chat(config: Config) -> Config:
     eyes = renamed(part(config, "vision_config"), {"qkv_bias": "attention_bias", "qk_normalization": "use_qk_norm"})
     eyes["model_type"] = "internvl_vision"
     text = renamed(part(config, "llm_config"), {})
+    if not text:
+        text = part(config, "text_config")
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
     changed = {"model_type": "internvl", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tied}
     return {**config, **changed}
@@ -52,3 +54,15 @@ def phi3_v(config: Config) -> Config:
         "vision_config": named_tower("img_processor.model_name", named),
         "text_config": flat_text(config, "phi3"),
     }
+
+
+def eagle(config: Config) -> Config:
+    """NVIDIA's Eagle 2.5: SigLIP and the projector of InternVL."""
+    eyes = part(config, "vision_config")
+    if eyes.get("model_type") not in ("siglip_vision_model", "siglip"):
+        kind = shown(eyes.get("model_type"))
+        raise SpecError(f"vision_config.model_type: {kind} is not accepted: siglip_vision_model")
+    text = part(config, "text_config")
+    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
+    ratio = config.get("downsample_ratio", 0.5)
+    return {**config, "model_type": "internvl", "downsample_ratio": ratio, "tie_word_embeddings": tied}

@@ -130,3 +130,71 @@ def ovis(config: Config) -> Config:
         "text_config": text,
         "tie_word_embeddings": tied,
     }
+
+
+def ovis2_5(config: Config) -> Config:
+    """Ovis2.5: SigLIP 2 at the picture's own ratio with rotary positions beside stored ones, Qwen3."""
+    eyes = dict(part(config, "vit_config"))
+    size, patch = eyes.get("image_size", 512), eyes.get("patch_size", 16)
+    stored = eyes.get("num_patches", -1)
+    if isinstance(size, int) and isinstance(patch, int) and patch > 0 and not (isinstance(stored, int) and stored > 0):
+        stored = (size // patch) ** 2
+    words = {"vocab_size": config.get("visual_vocab_size", 65536), "num_visual_indicator_tokens": 4}
+    words |= {
+        "num_patches": stored,
+        "vision_use_head": False,
+        "model_type": "ovis2_5_vision",
+        "num_channels": eyes.get("num_channels", 3),
+    }
+    eyes["hidden_stride"] = eyes.get("hidden_stride", 2)
+    text = part(config, "llm_config")
+    tied = bool(text.get("tie_word_embeddings", False))
+    return {**config, "vision_config": eyes | words, "text_config": text, "tie_word_embeddings": tied}
+
+
+def omni(config: Config) -> Config:
+    """Qwen2.5-Omni and Qwen3-Omni: the thinker's pictures and text; hearing and speaking are left out."""
+    thinker = part(config, "thinker_config") or config
+    kind = "qwen2_5_vl" if str(config.get("model_type")).startswith("qwen2_5") else "qwen3_vl_moe"
+    parts = {name: part(thinker, name) for name in ("vision_config", "text_config")}
+    tied = thinker.get("tie_word_embeddings", parts["text_config"].get("tie_word_embeddings", False))
+    return {**parts, "model_type": kind, "tie_word_embeddings": tied, "_name_or_path": config.get("_name_or_path")}
+
+
+def perception_lm(config: Config) -> Config:
+    """PerceptionLM: an encoder of timm that is named, with arguments for its builder."""
+    known: dict[str, Config] = {
+        "vit_pe_core_large_patch14_336": {"hidden_size": 1024, "num_hidden_layers": 24, "intermediate_size": 4096, "class_token": True},
+        "vit_pe_core_gigantic_patch14_448": {"hidden_size": 1536, "num_hidden_layers": 50, "intermediate_size": 8960,
+                                             "class_token": False},
+    }  # fmt: skip
+    given = part(config, "vision_config")
+    name = str(given.get("architecture"))
+    if name not in known:
+        raise SpecError(
+            f"vision_config.architecture: {shown(given.get('architecture'))} is not accepted: one of {', '.join(known)}"
+        )
+    asked = part(given, "model_args")
+    names = {"embed_dim": "hidden_size", "depth": "num_hidden_layers", "img_size": "image_size"}
+    stated = {new: asked[old] for old, new in names.items() if asked.get(old) is not None}
+    eyes = {"num_attention_heads": 16, "patch_size": 14, "image_size": int(name[-3:])} | known[name] | stated
+    eyes |= {"model_type": "perception_encoder", "layer_scale": bool(asked.get("init_values"))}
+    eyes["post_norm"] = bool(asked.get("use_post_transformer_norm", True))
+    return {**config, "vision_config": eyes}
+
+
+def chatglm(config: Config) -> Config:
+    """GLM-4V-9B: ChatGLM with a `vision_config` of its own names; ChatGLM alone stays as it is."""
+    eyes = part(config, "vision_config")
+    if not eyes:
+        return config
+    eyes = renamed(eyes, {"num_heads": "num_attention_heads"}) | {"model_type": "eva2_clip"}
+    return {**config, "model_type": "glm_4v", "vision_config": eyes, "text_config": flat_text(config, "chatglm")}
+
+
+def flat(config: Config) -> Config:
+    """Language models in their own code that are another's under other names: EXAONE 3, DeepSeek-MoE."""
+    type = str(config.get("model_type"))
+    if type == "exaone":
+        return renamed(config, {"num_layers": "num_hidden_layers"}) | {"model_type": "llama"}
+    return _deepseek_text({"language_config": {**config, "use_mla": False}})
