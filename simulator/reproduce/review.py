@@ -60,18 +60,30 @@ def _forbidden(item: Result) -> Iterator[Finding]:
     row = item.row
     if item.verdict == "impossible" and item.floor is not None and item.published is not None:
         side = "above" if row.metric in RATES else "below"
-        yield Finding("error", row.id, f"{row.metric} {item.published:.4g} lies {side} the physical floor of {item.floor:.4g} on {row.hardware or 'any device in question'}")
+        yield Finding("error", row.id, f"{row.metric} {item.published:.4g} lies {side} the physical floor of {item.floor:.4g} on {row.hardware or 'any device in question'}{_slipped(item)}")
     elif item.verdict == "outside" and item.published and item.lower and item.upper:
         far = max(item.published / item.upper, item.lower / item.published)
-        yield Finding("warning" if far > 2.0 else "note", row.id, f"{row.metric} {item.published:.4g} is outside what is predicted, {item.lower:.4g} to {item.upper:.4g}")
+        yield Finding("warning" if far > 2.0 else "note", row.id,
+                      f"{row.metric} {item.published:.4g} is outside what is predicted, {item.lower:.4g} to {item.upper:.4g}{_slipped(item)}")  # fmt: skip
     elif item.verdict == "doubtful":
         yield Finding("warning", row.id, item.why.partition(";")[0])
     elif item.verdict == "off" and item.published and item.predicted:
-        yield Finding("warning", row.id, f"{row.metric} {item.published:.4g} does not follow from the setting: {item.predicted:.4g}")
+        yield Finding("warning", row.id, f"{row.metric} {item.published:.4g} does not follow from the setting: {item.predicted:.4g}{_slipped(item)}")
     elif item.verdict == "not comparable":
         yield Finding("warning" if row.metric in (*METRICS, *FLOPS, *CACHE) and row.value is not None else "note", row.id, f"not compared: {item.why}")
     if row.metric in SPEEDUPS and row.value is not None and row.baseline not in (None, 0.0, 1.0):
         yield Finding("warning", row.id, f"a speed-up has baseline 1 or none, not {row.baseline:g}; give the two times instead")
+
+
+SLIPS = {"s": (1e-3, "milliseconds"), "s/token": (1e-3, "milliseconds"), "B": (1e9, "gigabytes"), "1": (0.01, "per cent")}
+
+
+def _slipped(item: Result) -> str:
+    """Another unit in which the figure would be what is predicted, within a factor of two."""
+    factor, name = SLIPS.get(item.row.unit, (1.0, ""))
+    if not name or not item.published or not item.predicted or not 0.5 < item.published * factor / item.predicted < 2.0:
+        return ""
+    return f"; is it in {name}? Column `unit` says {item.row.unit}"
 
 
 def _baseline(row: Row) -> list[Finding]:

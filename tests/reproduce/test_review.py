@@ -139,3 +139,11 @@ def test_a_series_with_an_impossible_point(tmp_path: Path) -> None:
     results, findings = review(load_table(table(tmp_path, TOO_FAST, slow)))
     assert [item.verdict for item in results] == ["impossible", "doubtful"]
     assert any(item.row == "7" and item.level == "warning" and "3 of the same series is below the floor" in item.text for item in findings)
+
+
+def test_a_figure_in_another_unit_is_asked_about(tmp_path: Path) -> None:
+    dense = "baseline,,llava-1.5-7b,a100-sxm-80gb,hf-sdpa,bf16,bf16,1,576,,64,64"
+    lines = f"1,{dense},ttft,s,,65", f"2,{dense},tpot,s/token,,23", f"3,{dense},gpu_memory,B,,15.5", f"4,{dense},ttft,s,,0.9", OURS.replace("1,ours", "5,ours").replace("prefill_speedup,1,1,1.9", "flops_ratio,1,,30")
+    _, findings = review(load_table(table(tmp_path, *lines)))
+    asked = {item.row: item.text.partition("is it in ")[2].partition("?")[0] for item in findings if "is it in" in item.text}
+    assert asked == {"1": "milliseconds", "2": "milliseconds", "3": "gigabytes", "5": "per cent"}
