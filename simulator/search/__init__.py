@@ -35,7 +35,7 @@ from simulator.search.optimiser import optimise as optimise
 from simulator.search.pick import each as each
 from simulator.search.pick import evaluate as evaluate
 from simulator.search.space import Space as Space
-from simulator.search.space import read_space as read_space
+from simulator.search.space_file import read_space as read_space
 from simulator.search.sweeps import Stored as Stored
 from simulator.search.sweeps import store as store
 from simulator.search.sweeps import stream as stream

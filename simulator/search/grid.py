@@ -16,8 +16,9 @@ from simulator.assemble import assemble
 from simulator.measure import measure
 from simulator.search import columns
 from simulator.search.axes import Axis
+from simulator.search.blocks import Block, Chunk
 from simulator.search.expression import parse
-from simulator.search.space import Block, Chunk, Space
+from simulator.search.space import Space
 from simulator.spec.source import SpecError
 
 if TYPE_CHECKING:

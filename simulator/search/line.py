@@ -15,8 +15,8 @@ from simulator.assemble import assemble
 from simulator.measure import measure
 from simulator.search import columns
 from simulator.search.axes import REAL, WHOLE, make_axis
+from simulator.search.cases import case_with
 from simulator.search.pick import base_value
-from simulator.search.space import case_with
 from simulator.spec.scenario import Scenario, TechniqueUse
 from simulator.spec.source import SpecError
 from simulator.spec.validated import nearest

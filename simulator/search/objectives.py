@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +92,15 @@ def violations(frame: pd.DataFrame, constraints: Rules, ready: str | None, neede
 def listed(constraints: Rules) -> tuple[Rule, ...]:
     """Conditions one by one; a single one may stand alone."""
     return (constraints,) if isinstance(constraints, str) or callable(constraints) else tuple(constraints)
+
+
+def named(item: Any) -> str:
+    """A condition or a function as text that is the same in the next session."""
+    if isinstance(item, partial):
+        return f"{named(item.func)}({', '.join(named(part) for part in item.args)})"
+    if isinstance(item, str) or not callable(item):
+        return str(item)
+    return f"{getattr(item, '__module__', '')}.{getattr(item, '__qualname__', type(item).__qualname__)}"
 
 
 def _flags(frame: pd.DataFrame, ready: str | None, feasible: bool) -> Iterator[NDArray[np.bool_]]:

@@ -20,7 +20,16 @@ from simulator.search.columns import METRICS, NOTES
 from simulator.search.dominance import nondominated
 from simulator.search.front import explained
 from simulator.search.lattice import Key, Lattice, Rows
-from simulator.search.objectives import costs_of, directions_of, feasible_rows, known, listed, signs_of, violations
+from simulator.search.objectives import (
+    costs_of,
+    directions_of,
+    feasible_rows,
+    known,
+    listed,
+    named,
+    signs_of,
+    violations,
+)
 from simulator.search.parallel import finished
 from simulator.search.pick import evaluate
 from simulator.search.space import Space
@@ -207,12 +216,3 @@ class _Search:
         allowed: Any = whole[feasible_rows(whole, self._rules, self._ready)]
         front: pd.DataFrame = allowed[nondominated(costs_of(allowed, self._signs))].copy()
         return Found(explained(front, self._signs), whole, len(whole))
-
-
-def named(item: Any) -> str:
-    """A condition or a function as text that is the same in the next session."""
-    if isinstance(item, partial):
-        return f"{named(item.func)}({', '.join(named(part) for part in item.args)})"
-    if isinstance(item, str) or not callable(item):
-        return str(item)
-    return f"{getattr(item, '__module__', '')}.{getattr(item, '__qualname__', type(item).__qualname__)}"

@@ -10,86 +10,28 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from simulator.assemble import Case, case_of, scale_chip
+from simulator.assemble import Case
 from simulator.presets import resolve
-from simulator.quantity import Numeric
-from simulator.search.axes import Axis, make_axis
+from simulator.search.axes import Axis, label, make_axis
+from simulator.search.blocks import Chunk, Group, chunks
+from simulator.search.cases import case_with
 from simulator.search.expression import parse
+from simulator.search.objectives import listed, named
 from simulator.spec.deployment import Parallelism
 from simulator.spec.scenario import Scenario, TechniqueUse
 from simulator.spec.source import SpecError
 from simulator.spec.validated import validated
-from simulator.spec.workload import Picture
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    Rule = str | Callable[[pd.DataFrame], Any]
+    from simulator.search.objectives import Rule, Rules
 
 POINTS = 131_072
 """Points evaluated at once."""
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Group:
-    """One choice on every axis that loops (None: inactive there), and the numeric axes that are active with it."""
-
-    index: int
-    choice: dict[str, Any]
-    axes: tuple[Axis, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each active numeric axis."""
-        return tuple(len(axis.values) for axis in self.axes)
-
-    @property
-    def size(self) -> int:
-        """Points."""
-        return math.prod(self.shape)
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """Consecutive points of a group that broadcast: fixed indices of the slow axes, a run of one axis, all of the fast ones."""
-
-    group: Group
-    fixed: tuple[int, ...]
-    start: int
-    stop: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length along each numeric axis; 1 where it is fixed."""
-        at = len(self.fixed)
-        run = (self.stop - self.start,) if at < len(self.group.axes) else ()
-        return (*(1 for _ in self.fixed), *run, *self.group.shape[at + 1 :])
-
-    @property
-    def size(self) -> int:
-        """Points."""
-        return math.prod(self.shape)
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
-    """What one task evaluates: `index` from 0, and the blocks."""
-
-    index: int
-    blocks: tuple[Block, ...]
-
-    @property
-    def size(self) -> int:
-        """Points."""
-        return sum(block.size for block in self.blocks)
 
 
 @final
@@ -108,11 +50,11 @@ class Space:
         self,
         base: Scenario,
         axes: Mapping[str, Sequence[Any]],
-        constraints: Sequence[Rule] = (),
+        constraints: Rules = (),
         when: Mapping[str, str | Callable[[Mapping[str, Any]], bool]] | None = None,
     ) -> None:
         self.axes: tuple[Axis, ...] = tuple(make_axis(path, values, base) for path, values in axes.items())
-        self.constraints: tuple[Rule, ...] = tuple(constraints)
+        self.constraints: tuple[Rule, ...] = listed(constraints)
         self.when = dict(when or {})
         self.base = self._with_techniques(base)
         paths = {axis.path for axis in self.axes}
@@ -154,39 +96,9 @@ class Space:
             ordered = {axis.path: choice[axis.path] for axis in self.choices}
             yield Group(index, ordered, tuple(axis for axis in self.numbers if self.active(axis, ordered)))
 
-    def blocks(self, points: int = POINTS) -> Iterator[Block]:
-        """Every point once, in blocks of at most `points`."""
-        for group in self.groups():
-            shape = group.shape
-            at = len(shape)
-            inner = 1
-            while at > 0 and inner * shape[at - 1] <= points:
-                at -= 1
-                inner *= shape[at]
-            if at == 0:
-                yield Block(group, (), 0, shape[0] if shape else 1)
-                continue
-            run = max(points // inner, 1)
-            for flat in range(math.prod(shape[: at - 1])):
-                fixed: list[int] = []
-                for length in reversed(shape[: at - 1]):
-                    flat, index = divmod(flat, length)
-                    fixed.append(index)
-                for start in range(0, shape[at - 1], run):
-                    yield Block(group, tuple(reversed(fixed)), start, min(start + run, shape[at - 1]))
-
     def chunks(self, points: int = POINTS) -> Iterator[Chunk]:
         """Every point once, in tasks of about `points`: small blocks put together."""
-        held: list[Block] = []
-        count = index = 0
-        for block in self.blocks(points):
-            if held and count + block.size > points:
-                yield Chunk(index, tuple(held))
-                held, count, index = [], 0, index + 1
-            held.append(block)
-            count += block.size
-        if held:
-            yield Chunk(index, tuple(held))
+        return chunks(self.groups(), points)
 
     def scenario(self, choice: Mapping[str, Any]) -> Scenario:
         """The base with these choices; raises SpecError where they cannot go together."""
@@ -211,7 +123,7 @@ class Space:
 
     def digest(self) -> str:
         """Content hash: two spaces with one hash have the same points in the same order."""
-        rules = [rule if isinstance(rule, str) else f"{rule.__module__}.{rule.__qualname__}" for rule in (*self.constraints, *self.when.values())]
+        rules = [named(rule) for rule in (*self.constraints, *self.when.values())]
         axes = [(axis.path, axis.kind, [repr(value) for value in axis.values]) for axis in self.axes]
         text = repr((self.base.canonical(), axes, rules, list(self.when)))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -287,8 +199,6 @@ class Space:
         if condition is None:
             return True
         if isinstance(condition, str):
-            from simulator.search.axes import label
-
             names = {path: value if isinstance(value, bool | int | float | str) or value is None else label(value) for path, value in choice.items()}
             return bool(parse(condition)(names))
         return bool(condition(choice))
@@ -304,93 +214,3 @@ class Space:
                     if axis.kind in ("choice", "list"):
                         break  # lists depend on each other; a wrong one is refused where it is met
                     resolve(axis.technique, {**given, name: value})
-
-
-def case_with(scenario: Scenario, values: Mapping[str, Any]) -> Case:
-    """The case of a scenario with numbers or arrays at the paths of numeric axes."""
-    case = case_of(scenario)
-    changes: dict[str, Any] = {}
-    for path, field in (("workload.text_tokens", "text"), ("workload.output_tokens", "output"), ("workload.batch", "batch")):
-        if path in values:
-            changes[field] = values[path]
-    if any(path.startswith("workload.image") for path in values):
-        changes["pictures"] = _pictures(case.pictures, values)
-    if any(path.startswith("workload.videos.") for path in values):
-        changes["clips"] = tuple(_sized(clip, "workload.videos", values, ("width", "height", "frames", "duration", "fps")) for clip in case.clips)
-    if any(path.startswith("scale.") for path in values):
-        scale = scenario.scale
-
-        def factor(name: str) -> Numeric:
-            return values.get(f"scale.{name}", getattr(scale, name))
-
-        chip = case.device.chip
-        if any(f"scale.{name}" in values for name in ("bandwidth", "flops", "capacity", "link")):
-            changes["chip"] = scale_chip(chip, factor("bandwidth"), factor("flops"), factor("capacity"), factor("link"))
-        changes["price"] = case.device.price_per_hour.value * factor("price")
-    if any(path.startswith("techniques.") for path in values):
-        changes["techniques"] = tuple(item for use in scenario.techniques for item in resolve(use.kind, _knobs(use, values)))
-    return replace(case, **changes)
-
-
-def _knobs(use: TechniqueUse, values: Mapping[str, Any]) -> dict[str, Any]:
-    prefix = f"techniques.{use.kind}."
-    return {**use.parameters, **{path[len(prefix) :]: value for path, value in values.items() if path.startswith(prefix)}}
-
-
-def _pictures(pictures: tuple[Picture, ...], values: Mapping[str, Any]) -> tuple[Picture, ...]:
-    if "workload.image" in values:
-        width, height = values["workload.image"]
-        first = pictures[0] if pictures else Picture(1.0, 1.0)
-        pictures = (replace(first, width=width, height=height),)
-    return tuple(_sized(picture, "workload.images", values, ("width", "height", "count")) for picture in pictures)
-
-
-def _sized(item: Any, prefix: str, values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    changes = {name: values[f"{prefix}.{name}"] for name in names if f"{prefix}.{name}" in values}
-    if "frames" in changes and item.frames is None:
-        changes |= {"duration": 0.0, "fps": 0.0}
-    factor = values.get(f"{prefix}.scale")
-    if factor is not None:
-        changes |= {side: changes.get(side, getattr(item, side)) * factor for side in ("width", "height")}
-    return replace(item, **changes)
-
-
-def read_space(source: Path | str | Mapping[str, Any]) -> Space:
-    """A space from YAML: `base` (a scenario), `axes`, `constraints`, `when`. An axis may be a list, or `{from, to, step}`,
-    `{from, to, count}` with `spacing: linear | log` (whole numbers are rounded)."""
-    from simulator.spec.yaml import read_yaml
-
-    data = dict(source) if isinstance(source, Mapping) else read_yaml(source)
-    where = "space" if isinstance(source, Mapping) else str(source)
-    for name in data:
-        if name not in ("base", "axes", "constraints", "when", "objectives", "search"):
-            raise SpecError(f"{where}: {name}: unknown field; accepted: base, axes, constraints, when, objectives, search")
-    for name in ("base", "axes"):
-        if not isinstance(data.get(name), Mapping):
-            raise SpecError(f"{where}: {name}: is missing; a mapping is expected")
-    base = validated(Scenario, data["base"], f"{where}: base")
-    axes = {str(path): spread(str(path), values) for path, values in data["axes"].items()}
-    constraints = data.get("constraints") or ()
-    return Space(base, axes, [constraints] if isinstance(constraints, str) else constraints, data.get("when"))
-
-
-def spread(path: str, values: Any) -> Sequence[Any]:
-    """The values of an axis as written in YAML: a list as it is, a mapping spread out."""
-    from simulator.search.axes import WHOLE
-
-    if not isinstance(values, Mapping):
-        return values
-    import numpy as np
-
-    unknown = set(values) - {"from", "to", "step", "count", "spacing"}
-    try:
-        if unknown or ("step" in values) == ("count" in values) or values.get("spacing", "linear") not in ("linear", "log"):
-            raise ValueError
-        low, high = float(values["from"]), float(values["to"])
-        if "step" in values:
-            items = low + float(values["step"]) * np.arange(math.floor((high - low) / float(values["step"]) * (1 + 1e-12)) + 1)
-        else:
-            items = (np.geomspace if values.get("spacing") == "log" else np.linspace)(low, high, int(values["count"]))
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        raise SpecError(f"axes.{path}: {dict(values)!r} is not accepted; a list, or from, to with step or count (spacing: linear | log)") from None
-    return list(dict.fromkeys(round(item) for item in map(float, items))) if path in WHOLE else [float(f"{item:.12g}") for item in items]

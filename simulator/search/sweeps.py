@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from simulator.search import columns
+from simulator.search.blocks import Chunk
 from simulator.search.columns import NOTES
 from simulator.search.grid import Part, evaluate_chunk, frame_of
 from simulator.search.parallel import finished
-from simulator.search.space import POINTS, Chunk, Space
+from simulator.search.space import POINTS, Space
 from simulator.spec.source import SpecError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from simulator import Image, Scenario, Video, Workload, load_model
 from simulator.assemble import Assembly, Case, assemble
 from simulator.measure import measure
 from simulator.search import columns
-from simulator.search.space import case_with
+from simulator.search.cases import case_with
 from simulator.spec.load_model import model_names
 from simulator.spec.scenario import TechniqueUse
 from simulator.spec.source import SpecError

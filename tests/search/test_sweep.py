@@ -19,9 +19,10 @@ from simulator import Image, Scenario, Space, Video, Workload, estimate, sweep
 from simulator.presets import names
 from simulator.search import METRICS, evaluate, read_space, store, stream
 from simulator.search.axes import make_axis
+from simulator.search.blocks import Chunk
+from simulator.search.cases import case_with
 from simulator.search.columns import CODED
 from simulator.search.grid import Part
-from simulator.search.space import Chunk, case_with
 from simulator.spec.source import SpecError
 from simulator.technique import parameters, registry
 
