@@ -27,7 +27,7 @@ Besides, every printed time has the noise of its own run: 4 % (80 % half-width i
 more or less than the operators it needs: 16 %, one number for all methods, set on one half of them.
 
 The kernel start's range, the un-fused engines of cache eviction and the short answers of benchmarks were chosen after looking at
-misses on this table, before it was split into halves; tests/reproduce/RESULTS.md lists them with what the shares were before.
+misses on this table, before it was split into halves, `loop` after FastV's rows were; tests/reproduce/RESULTS.md lists them with what the shares were before.
 """
 
 from __future__ import annotations

@@ -159,6 +159,19 @@ def test_patches_behind_a_visual_token(model: str, video: bool, patches: float, 
     assert (float(one.height * one.width), float(one.tokens)) == (patches, tokens)
 
 
+def test_every_model_with_an_encoder_has_a_crop() -> None:
+    """Whatever its scheme, patches and tokens of one crop are known, and as many crops make the tokens that a row states."""
+    for name in model_names():
+        found = model_named(name)
+        if found is None or found.vision is None:
+            continue
+        for video in (False, True):
+            shown = seen(found, np.linspace(576.0, 5000.0, 16), video, 0.0)
+            (grid,) = shown.grids
+            assert float(grid.height * grid.width) > 0.0, name
+            assert shown.tokens == pytest.approx(np.linspace(576.0, 5000.0, 16)), name
+
+
 def test_stated_frames_are_encoded_whatever_they_are_pooled_to() -> None:
     """64 frames of 448 x 448 pixels that become 2,048 tokens: SigLIP sees all 65,536 patches."""
     found = model_named("nvila-8b-one-scale")
