@@ -38,6 +38,7 @@ def reproduce(method: str | None = None, everything: bool = False, table: Sequen
     whole = load_table() if table is None else table
     rows: Iterable[Row] = whole
     if method is not None:
+        method = method.strip().lower()  # ids are lower case; papers write FastV
         rows = [row for row in rows if method in (row.entry, row.id)]
         if not rows:
             raise SpecError(f"method: {method!r} has no published cost figures; {_known(method)}")

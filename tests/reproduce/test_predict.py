@@ -112,6 +112,8 @@ def test_calibration_rows_are_never_scored() -> None:
 def test_unknown_methods_are_named() -> None:
     with pytest.raises(SpecError, match="fastv"):
         reproduce("fastw")
+    assert [item.row.id for item in reproduce("DivPrune")] == [item.row.id for item in reproduce("divprune")]
+    assert [item.row.id for item in reproduce("P0143 ")] == ["p0143"]
 
 
 def test_every_stand_in_loads() -> None:
