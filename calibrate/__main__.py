@@ -1,4 +1,4 @@
-"""``python -m calibrate measure|fit|validate|serving|anchor``: each verb is imported only when it is the one asked for."""
+"""``python -m calibrate measure|fit|transfer|validate|serving|anchor``: each verb is imported only when it is the one asked for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ VERBS = {
     "measure": ("calibrate.measure.command", "time kernels, stages, techniques or the host's share on this machine"),
     "fit": ("calibrate.fit", "turn measured tables into a small file of parameters"),
     "validate": ("calibrate.validate", "compare predictions with measurements that were held out"),
+    "transfer": ("calibrate.transfers", "time every measured device as if nobody had measured it; how wide the bands of others are"),
     "serving": ("calibrate.serving", "compare composed decode times with measured serving"),
     "anchor": ("calibrate.anchor", "fit a deployment's overheads to a few end-to-end rows"),
 }

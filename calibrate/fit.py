@@ -96,7 +96,7 @@ def _one(job: tuple[Samples, Path, bool]) -> str:
 def fit(samples: Samples, tables: bool = True) -> tuple[dict[str, Any], HeldOut]:
     """Errors on what is held out, parameters on everything."""
     chip = load_hardware(samples.device).chip
-    form = form_of(samples.family, samples.op, samples.format)
+    form = form_of(samples.family, samples.format, samples.kernel)
     held = hold_out(samples, chip, tables=tables)
     found = estimate(samples, form, chip)
     table = make_table(samples, form, found.values, chip) if held.tabled else None

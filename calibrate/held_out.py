@@ -90,7 +90,7 @@ def mask_of(samples: Samples, seed: int) -> Array:
 
 def hold_out(samples: Samples, chip: Chip, seeds: tuple[int, ...] = SEEDS, tables: bool = True) -> HeldOut:
     """Fit on the rest, predict what was held out, for every seed."""
-    form = form_of(samples.family, samples.op, samples.format)
+    form = form_of(samples.family, samples.format, samples.kernel)
     tables = tables and supported(samples)
     groups = int(samples.rows["group"].nunique())
     if samples.family in FOLDS:

@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 from calibrate.device import meta_of
 from calibrate.held_out import FEWEST_LEFT
 from calibrate.samples import Samples, checked
+from simulator.quantity import EVERYTHING
 from simulator.spec.load_hardware import load_hardware
 
 FORMATS = {"f32": ("fp32", 32), "fp16": ("bf16", 16), "bf16": ("bf16", 16), "fp8_dynamic": ("fp8", 8), "int8_dynamic": ("int8", 8)}
@@ -117,7 +118,7 @@ def _attention(folder: Path, hardware: str, version: str, cpu: bool) -> Iterator
         family = f"{op}_cpu" if cpu else str(op)
         if cpu and backend == "eager" and op != "decode_attention":
             family = f"{op}".replace("attention", "eager_cpu")
-        clean = checked(rows.assign(kv_bits=bits, group=group), family, "s", f"attention.csv ({op}, {backend})")
+        clean = checked(rows.assign(kv_bits=bits, group=group, window=EVERYTHING), family, "s", f"attention.csv ({op}, {backend})")
         origin = f"calibrate measure, {folder.name}/attention.csv, {backend}"
         variant = "" if cpu else f"head_dim={size}"
         yield Samples(hardware, str(op), family, name, framework, version, variant, clean, origin, "measured", others)

@@ -12,9 +12,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.efficiency import cpu, forms
+from simulator.efficiency import attention_forms, cpu, forms
 from simulator.efficiency.forms import PARAMETERS, Terms, Values
-from simulator.efficiency.kernels import physical, rate
+from simulator.efficiency.timed import physical, rate
 from simulator.spec.hardware import Chip
 
 Array = NDArray[np.float64]
@@ -45,6 +45,21 @@ _GEMM = {
     "split": Prior(2.0, 0.8, 0.03, 60.0),
     "fill": Prior(1.5, 1.0, 1e-3, 60.0),
     "wave": Prior(0.2, 1.0, 1e-3, 1.0),
+}
+_DECODE = {
+    "t0": Prior(9e-6, 1.0, 1e-8, 1e-2),
+    "em": Prior(0.88, 0.15, 0.02, 1.0),
+    "p": Prior(2.0, 0.6, 1.0, 8.0),
+    **_CACHE,
+    "cta": Prior(1.5e-6, 1.2, 1e-9, 1e-3),
+    "block": Prior(1e-6, 1.2, 1e-9, 1e-3),
+    "combine": Prior(1e-6, 1.2, 1e-9, 1e-3),
+    "packed": Prior(0.2, 1.2, 1e-3, 30.0),
+    "splits": Prior(64.0, 1.0, 1.0, 1000.0),
+    "slots": Prior(1.0, 0.5, 0.25, 8.0),
+    "tail": Prior(5e-6, 1.0, 1e-9, 1e-4),
+    "sequence": Prior(1e-9, 1.5, 1e-12, 1e-5),
+    "keys": Prior(128.0, 1.0, 64.0, 256.0, (64.0, 128.0, 256.0)),
 }
 PRIORS: dict[str, dict[str, Prior]] = {
     "gemm": _GEMM,
@@ -82,19 +97,13 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "wave": Prior(0.6, 0.6, 1e-2, 1.0),
         "tile": _TILE,
     },
-    "decode": {
-        "t0": Prior(9e-6, 1.0, 1e-8, 1e-2),
-        "em": Prior(0.88, 0.15, 0.02, 1.0),
-        "p": Prior(2.0, 0.6, 1.0, 8.0),
-        **_CACHE,
-        "cta": Prior(1.5e-6, 1.2, 1e-9, 1e-3),
-        "block": Prior(1e-6, 1.2, 1e-9, 1e-3),
-        "combine": Prior(1e-6, 1.2, 1e-9, 1e-3),
-        "packed": Prior(0.2, 1.2, 1e-3, 30.0),
-        "splits": Prior(64.0, 1.0, 1.0, 1000.0),
-        "slots": Prior(1.0, 0.5, 0.25, 8.0),
-        "tail": Prior(5e-6, 1.0, 1e-9, 1e-4),
-        "sequence": Prior(1e-9, 1.5, 1e-12, 1e-5),
+    "decode": {**_DECODE, "straddle": Prior(0.5, 1.0, 1e-3, 16.0)},
+    "decode_swapped": {
+        **_DECODE,
+        "swap": Prior(3e-6, 1.0, 1e-9, 1e-4),
+        "carry": Prior(5e-10, 1.0, 1e-12, 1e-7),
+        "walk": Prior(2.5e-6, 1.0, 1e-8, 1e-3),
+        "wave": Prior(0.5, 0.7, 1e-2, 1.0),
     },
     "stream": {
         "t0": Prior(2.5e-6, 1.5, 1e-8, 1e-2),
@@ -156,7 +165,7 @@ AXES: dict[str, tuple[str, ...]] = {
 }
 
 
-def form_of(family: str, op: str, format: str) -> str:
+def form_of(family: str, format: str, kernel: str = "") -> str:
     """The form a family of kernels is fitted with."""
     if family == "gemm":
         return "gemm_quantised" if format in ("fp8", "fp4", "int8") else "gemm"
@@ -167,7 +176,7 @@ def form_of(family: str, op: str, format: str) -> str:
         "grouped_product": "grouped_gemm",
         "encoder_attention": "encoder",
         "prefill_attention": "prefill",
-        "decode_attention": "decode",
+        "decode_attention": "decode_swapped" if kernel == "fa2" else "decode",
         "mla_decode": "roofline",
         "whole_encoder": "whole_step",
         "stream": "stream",
@@ -176,8 +185,10 @@ def form_of(family: str, op: str, format: str) -> str:
     }[family]
 
 
-def axis(columns: Columns, name: str) -> Array:
+def axis(columns: Columns, name: str, form: str) -> Array:
     """A table axis from shape columns."""
+    if "window" in columns:
+        columns = columns | {"kv_heads": np.asarray(attention_forms.separate(form, columns["heads"], columns["kv_heads"], columns["window"]))}
     if name == "sequences":
         return columns["batch"] * columns["heads"]
     if name == "pairs":
@@ -213,11 +224,11 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
     if family in ("mla_decode", "whole_encoder"):
         return forms.roofline(chip, values, peak, flops, moved), floor
     if family == "decode_attention":
-        args = (c["batch"] * c["query"], c["heads"], c["kv_heads"], c["context"], moved)
-        return forms.decode(chip, values, moved, *args), floor
+        args = (c["batch"] * c["query"], c["heads"], c["kv_heads"], c["context"], moved, c["window"])
+        return attention_forms.DECODE[form](chip, values, moved, *args), floor
     if family == "encoder_attention":
-        return forms.encoder(chip, values, peak, flops, moved, c["batch"], c["heads"], c["query"]), floor
-    return forms.prefill(chip, values, peak, flops, moved, c["batch"], c["heads"], c["kv_heads"], c["query"]), floor
+        return attention_forms.encoder(chip, values, peak, flops, moved, c["batch"], c["heads"], c["query"]), floor
+    return attention_forms.prefill(chip, values, peak, flops, moved, c["batch"], c["heads"], c["kv_heads"], c["query"]), floor
 
 
 def _on_cpu(form: str, values: Values, c: Columns, chip: Chip, peak: float, flops: Array, moved: Array) -> Terms:

@@ -15,7 +15,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "grouped_product": ("rows", "n", "k", "experts", "bits", "footprint"),
     "encoder_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits"),
     "prefill_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits"),
-    "decode_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits"),
+    "decode_attention": ("batch", "heads", "kv_heads", "head_dim", "query", "context", "kv_bits", "window"),  # context: as far as the window
     "mla_decode": ("batch", "heads", "context"),
     "whole_encoder": ("flops", "bytes"),
     "stream": ("bytes",),
@@ -33,7 +33,8 @@ LONGEST = 600.0  # [s] no kernel takes ten minutes: a unit was mistaken
 class Samples:
     """Rows of one kernel family. rows: shape columns, `seconds` and `group` (what is held out as a whole).
 
-    family: which columns. dropped: why rows of the source were left out, and how many.
+    family: which columns. kernel: which generation of kernels, where that decides about the form. dropped: why rows of the source
+    were left out, and how many.
     """
 
     device: str
@@ -47,6 +48,7 @@ class Samples:
     origin: str
     source: str = "fitted"
     dropped: dict[str, int] = field(default_factory=dict)
+    kernel: str = ""
 
     @property
     def name(self) -> str:

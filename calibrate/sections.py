@@ -8,17 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from calibrate.aiconfigurator import windowed_prefill
 from calibrate.estimate import columns_of, estimate, residuals
 from calibrate.held_out import HeldOut
-from calibrate.problems import Array, form_of, terms, work
-from calibrate.readers import read_windowed
+from calibrate.problems import Array, form_of, work
 from calibrate.samples import COLUMNS, Samples
-from calibrate.tables import corrected
-from simulator.efficiency.catalogue import choices
-from simulator.efficiency.default import FORMS
-from simulator.efficiency.fits import Fit
 from simulator.efficiency.kernels import kernels_for
 from simulator.ops import clipped_sum
+from simulator.quantity import EVERYTHING
 from simulator.spec.load_hardware import load_hardware
 
 Chosen = dict[str, tuple[HeldOut, Samples]]
@@ -83,57 +80,31 @@ def beyond_cache(chosen: Chosen) -> list[str]:
     return lines
 
 
-def windows(measured: Path, fitted: Path) -> list[str]:
-    """Layers that see the last tokens only, timed as the simulator does: full attention of the pairs and bytes that are left."""
-    lines = ["## Windowed attention", "", "No fit of its own: pairs and bytes within the window, by the fits of full attention.", ""]
-    lines += ["| device | op | head size | window | rows past the window | MAPE | bias | rows within | MAPE |", "|---|---|---|---|---|---|---|---|---|"]
-    for device, op, size, window, rows in read_windowed(measured):
+def windows(chosen: Chosen, measured: Path, fitted: Path) -> list[str]:
+    """Layers that see the last tokens only: decoding by held-out rows, prefill as full attention of the pairs that are left."""
+    lines = ["## Windowed attention", "", "Decoding: held-out rows beyond the window. Prefill has no fit of its own: the pairs within the window, by the fits of full attention.", ""]
+    lines += ["| device | op | head size | window | rows past the window | MAPE | bias |", "|---|---|---|---|---|---|---|"]
+    for _, (held, samples) in sorted(chosen.items()):
+        if samples.family != "decode_attention" or samples.format != "bf16":
+            continue
+        for window, rows in held.rows[held.rows["window"] < EVERYTHING].groupby("window"):
+            error = np.exp(-rows[held.best].to_numpy(np.float64)) - 1.0
+            size = samples.variant.removeprefix("head_dim=")
+            lines.append(_windowed(samples.device, samples.op, size, float(str(window)), error))
+    for device, size, window, rows in windowed_prefill(measured):
         chip = load_hardware(device).chip
+        rows = rows[rows["context"] > window]
         batch, heads, kv, query, context = (rows[key].to_numpy(np.float64) for key in ("batch", "heads", "kv_heads", "query", "context"))
-        seen = np.minimum(context, window) if op == "decode_attention" else context
-        pairs = seen if op == "decode_attention" else clipped_sum(0.0 * query, query, window)
-        moved = batch * size * (4.0 * heads * query + 4.0 * kv * seen)
-        shape = (batch, heads, kv, float(size), query, seen, 4.0 * batch * heads * size * pairs, moved)
-        kernels = kernels_for(chip, "vllm", folder=fitted)
-        if op == "decode_attention":
-            time = kernels.decode_attention(chip, "bf16", *shape, footprint=moved)
-        else:
-            time = kernels.prefill_attention(chip, "bf16", *shape)
+        flops = 4.0 * batch * heads * size * clipped_sum(0.0 * query, query, window)
+        moved = batch * size * (4.0 * heads * query + 4.0 * kv * context)
+        time = kernels_for(chip, "vllm", folder=fitted).prefill_attention(chip, "bf16", batch, heads, kv, float(size), query, context, flops, moved)
         error = np.asarray(time.expected) / rows["seconds"].to_numpy(np.float64) - 1.0
-        past = context > window
-        past_error = f"{past.sum()} | {_share(np.abs(error[past]))} | {np.median(error[past]):+.1%}"
-        lines.append(f"| {device} | {op} | {size} | {window} | {past_error} | {(~past).sum()} | {_share(np.abs(error[~past]))} |")
+        lines.append(_windowed(device, "prefill_attention", str(size), window, error))
     return lines
 
 
-def transfers(chosen: Chosen, fitted: Path) -> list[str]:
-    """Each device as if nobody had measured it: efficiencies from the others."""
-    lines = ["## A device nobody measured", "", "Each device timed with the efficiencies of the others only (no row of its own).", ""]
-    lines += ["| fit | rows | MAPE | median | LVLM sizes | inside the band |", "|---|---|---|---|---|---|"]
-    for name, (_, samples) in sorted(chosen.items()):
-        if samples.framework not in ("vllm", "sglang") or samples.device == "mi210":
-            continue
-        device = load_hardware(samples.device)
-        key = (samples.op, samples.format)
-        found = choices(device.chip, "vllm", None, fitted, alone=True)[key] if samples.op in FORMS else ()  # settled when asked for
-        fits = [fit for fit in found if fit.variant == samples.variant and fit.source == "transferred"]
-        if not fits:
-            continue
-        e, low, high = _transferred(samples, fits[0])
-        error = np.abs(np.exp(-e) - 1.0)
-        sizes = _share(error[lvlm(samples.rows)]) if samples.family == "gemm" else ""
-        inside = float(np.mean((e >= -low) & (e <= high)))
-        lines.append(f"| {name} | {len(e)} | {error.mean():.1%} | {np.median(error):.1%} | {sizes} | {inside:.0%} |")
-    return lines
-
-
-def _transferred(samples: Samples, fit: Fit) -> tuple[Array, Array, Array]:
-    chip = load_hardware(samples.device).chip
-    c, seconds = columns_of(samples)
-    found, floor = terms(samples.family, fit.form, fit.values, c, chip, samples.format)
-    factor = np.exp(corrected(samples, fit.table, c))
-    low, high = fit.bands.at(found)
-    return np.log(seconds / np.maximum(found.total * factor, floor)), np.asarray(low), np.asarray(high)
+def _windowed(device: str, op: str, size: str, window: float, error: Array) -> str:
+    return f"| {device} | {op} | {size} | {window:.0f} | {len(error)} | {_share(np.abs(error))} | {np.median(error):+.1%} |"
 
 
 def learning_curve(chosen: Chosen) -> list[str]:
@@ -144,7 +115,7 @@ def learning_curve(chosen: Chosen) -> list[str]:
         if samples.op != "gemm" or samples.format != "bf16" or len(samples.rows) < 2000:
             continue
         chip = load_hardware(samples.device).chip
-        form = form_of(samples.family, samples.op, samples.format)
+        form = form_of(samples.family, samples.format, samples.kernel)
         inside = np.flatnonzero(lvlm(samples.rows))
         cells: list[str] = []
         for count in CURVE:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from calibrate.estimate import columns_of, residuals
-from calibrate.problems import AXES, Array, Columns, axis, terms
+from calibrate.problems import AXES, Array, Columns, axis, form_of, terms
 from calibrate.samples import Samples
 from calibrate.smooth import general_grid, monotone, product_grid
 from simulator.efficiency.table import Table, table_of
+from simulator.quantity import EVERYTHING
 from simulator.spec.hardware import Chip
 
 FEWEST_GROUPS = {"gemm": 100}
@@ -22,11 +23,11 @@ STEP = {"query": 0.4, "sequences": 0.9, "context": 0.9, "pairs": 0.9, "shared": 
 UNIT = 0.01  # a table stores whole multiples of this log correction
 
 
-def knots_of(samples: Samples, columns: Columns) -> tuple[Array, ...]:
+def knots_of(samples: Samples, columns: Columns, form: str) -> tuple[Array, ...]:
     """Knots [the axes' own units] that the rows support."""
     found: list[Array] = []
     for name in AXES[samples.family]:
-        values = np.unique(axis(columns, name))
+        values = np.unique(axis(columns, name, form))
         if samples.family == "gemm" and name == "m":
             chosen = np.array([item for item in ROWS if values[0] <= item <= values[-1]], dtype=np.float64)
         elif samples.family == "gemm":
@@ -54,12 +55,12 @@ def make_table(samples: Samples, form: str, values: tuple[float, ...], chip: Chi
     c, seconds = columns_of(samples, where)
     e = np.clip(residuals(samples, form, values, chip, c, seconds), -1.0, 1.0)
     every, _ = columns_of(samples)
-    knots = knots_of(samples, every)
+    knots = knots_of(samples, every, form)
     logs = tuple(np.log2(item) for item in knots)
     if samples.family == "gemm":
         grid = product_grid(c["m"], c["n"], c["k"], e, (logs[0], logs[1], logs[2]))
     else:
-        points = np.stack([np.log2(axis(c, name)) for name in AXES[samples.family]], axis=1)
+        points = np.stack([np.log2(axis(c, name, form)) for name in AXES[samples.family]], axis=1)
         grid = general_grid(points, e, logs)
     mesh = np.meshgrid(*knots, indexing="ij")
     found, _ = terms(samples.family, form, values, _at(samples, every, [item.ravel() for item in mesh]), chip, samples.format)
@@ -80,15 +81,16 @@ def _at(samples: Samples, columns: Columns, mesh: list[Array]) -> Columns:
     size, bits = columns["head_dim"][0] * one, columns["kv_bits"][0] * one
     if samples.family == "decode_attention":
         context, pairs, shared = mesh
-        shape = {"batch": pairs, "heads": shared, "kv_heads": one, "query": one, "context": context}
+        shape = {"batch": pairs, "heads": shared, "kv_heads": one, "query": one, "context": context, "window": EVERYTHING * one}
     else:
         query, sequences, shared = (*mesh, one)[:3]
         shape = {"batch": one, "heads": sequences, "kv_heads": sequences / shared, "query": query, "context": query}
     return {**shape, "head_dim": size, "kv_bits": bits}
 
 
-def corrected(samples: Samples, table: Table | None, columns: Columns) -> Array:
-    """log of the table's factor at measured shapes."""
+def corrected(samples: Samples, table: Table | None, columns: Columns, form: str = "") -> Array:
+    """log of the table's factor at measured shapes (of a fit with that form: the family's own)."""
     if table is None:
         return np.zeros(len(next(iter(columns.values()))))
-    return np.log(np.asarray(table.factor(*[axis(columns, name) for name in AXES[samples.family]])))
+    form = form or form_of(samples.family, samples.format, samples.kernel)
+    return np.log(np.asarray(table.factor(*[axis(columns, name, form) for name in AXES[samples.family]])))

@@ -18,7 +18,8 @@ import pandas as pd
 from calibrate.fit import fits_beside, is_run, read_measured
 from calibrate.held_out import HeldOut, hold_out
 from calibrate.samples import Samples
-from calibrate.sections import beyond_cache, by_size, learning_curve, parity, ratios, transfers, windows
+from calibrate.sections import beyond_cache, by_size, learning_curve, parity, ratios, windows
+from calibrate.transfers import section as left_out
 from simulator.efficiency.bands import REGIONS
 from simulator.efficiency.fits import Fit, read_fit
 from simulator.spec.load_hardware import load_hardware
@@ -147,9 +148,10 @@ def report(verdicts: list[Verdict], fitted: Path, measured: Path | None = None) 
         cells = [f"{error[where == i].mean():.1%} ({(where == i).sum()})" if (where == i).any() else "" for i in range(len(REGIONS))]
         lines.append(f"| {item.name} | {' | '.join(cells)} |")
     chosen = {item.name: (item.held, item.samples) for item in verdicts}
-    parts = [by_size(chosen), beyond_cache(chosen), ratios(chosen), transfers(chosen, fitted), learning_curve(chosen)]
+    parts = [by_size(chosen), beyond_cache(chosen), ratios(chosen), learning_curve(chosen)]
     if measured is not None:
-        parts.insert(2, windows(measured, fitted))
+        parts.insert(2, windows(chosen, measured, fitted))
+        parts.insert(4, left_out([item.samples for item in verdicts], fitted))
     for section in parts:
         lines += ["", *section]
     return "\n".join(lines) + "\n"

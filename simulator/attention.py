@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from simulator.ops import AbstractOp, Shape, Work, chunked_sum, clipped_sum
-from simulator.quantity import Numeric, ceil, maximum, minimum
+from simulator.quantity import EVERYTHING, Numeric, ceil, maximum, minimum, where
 
 Mask = Literal["full", "causal", "window", "chunk", "cross", "grid"]
 _KERNEL = {
@@ -145,6 +145,8 @@ class Attention(AbstractOp):
             activation,
             kv,
             (batch, self.heads, self.kv_heads, self.head_dim, width, keys),
+            window=self.window if self.mask == "window" else EVERYTHING,
+            narrow=where((self.k_bits == 8.0) * (self.v_bits == 8.0) * (self.residual == 0.0), 1.0, 0.0),
         )
 
     def _keys_read(self, shape: Shape, context: Numeric) -> Numeric:

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal, final
 
-from simulator.quantity import Numeric, ceil, is_array, maximum, minimum
+from simulator.quantity import EVERYTHING, Numeric, ceil, is_array, maximum, minimum
 
 Phase = Literal["encode", "project", "prefill", "decode"]
 
@@ -63,7 +63,8 @@ class Work:
     kernel: which kernel model times it. flops: matrix FLOPs [2 per multiply-accumulate]. weight_bytes, activation_bytes,
     kv_bytes [byte] of main-memory traffic. dims: the kernel's own dimensions (see `simulator.efficiency`).
     transient_bytes [byte]: extra peak memory while it runs. launches: kernels started. counted: whether `flops` belong
-    to `matmul_flops` of the stage (an overhead of a technique does, an engine's waste does not).
+    to `matmul_flops` of the stage (an overhead of a technique does, an engine's waste does not). window: keys that a layer
+    sees at most, where its attention kernel is told so; narrow: 1 where all of its cache is in 8 bits with one scale.
     """
 
     name: str
@@ -77,6 +78,8 @@ class Work:
     launches: Numeric = 1.0
     transient_bytes: Numeric = 0.0
     counted: bool = True
+    window: Numeric = EVERYTHING
+    narrow: Numeric = 0.0
 
     @property
     def bytes(self) -> Numeric:

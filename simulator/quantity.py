@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Numeric: TypeAlias = "float | NDArray[np.float64]"
 
 _ARRAY = np.ndarray
+EVERYTHING = 1e9  # the window of a layer that sees every token [tokens]
 
 
 def is_array(*values: object) -> bool:

@@ -312,7 +312,7 @@ def timed(work: Work, machine: Machine) -> Time:
             return kernels.prefill_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
         if kernel == "unsplit_attention":
             return kernels.unsplit_attention(chip, format, batch, heads, head_dim, query, context, flops, moved)
-        return kernels.decode_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
+        return kernels.decode_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved, window=work.window, narrow=work.narrow)
     if kernel == "all_reduce":
         return kernels.all_reduce(chip, dims[0], dims[1])
     if kernel == "all_gather":

@@ -60,6 +60,10 @@ class Bands:
             tuple((x * x + extra * extra) ** 0.5 for x in self.high),
         )
 
+    def no_narrower(self, other: Bands) -> Bands:
+        """The wider of the two in every region."""
+        return Bands(tuple(map(max, self.low, other.low)), tuple(map(max, self.high, other.high)))
+
 
 def flat(low: float, high: float) -> Bands:
     """The same band everywhere."""

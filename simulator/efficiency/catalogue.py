@@ -13,7 +13,7 @@ import numpy as np
 from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit, fits_of, fitted_devices
 from simulator.efficiency.select import FUSED, STAND_INS, choose, frameworks_of
-from simulator.efficiency.transfer import FAR, OTHER_SILICON, nearness, silicon, transferred
+from simulator.efficiency.transfer import FAR, OTHER_SILICON, generation, generation_of, nearness, silicon, transferred
 from simulator.quantity import Numeric
 from simulator.spec.hardware import Chip
 
@@ -46,6 +46,7 @@ def figures_of(chip: Chip) -> dict[str, float]:
         "density": peak / nominal(chip.tdp_w),
         "tensor": peak / nominal(chip.vector_flops),
         "linked": 0.0 if chip.scale_up is None else 1.0,
+        "clock": nominal(chip.clock_hz),
     }
 
 
@@ -132,7 +133,7 @@ def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
     if lenders:
         return tuple(
             transferred(_alike(lenders[key], architecture, frameworks, figures), device, architecture, figures)
-            for key in sorted(lenders)
+            for key in _current(lenders, architecture)
         )
     if format in LIKE:
         base = _settle(op, LIKE[format], where)
@@ -150,6 +151,7 @@ def _alike(lenders: list[Fit], architecture: str, frameworks: tuple[str, ...], f
     def rank(fit: Fit) -> int:
         return frameworks.index(fit.framework)
 
+    lenders = generation(lenders, architecture)
     best = min(map(rank, lenders))
     own = [fit for fit in lenders if rank(fit) == best]
     kin = [fit for fit in lenders if nearness(architecture, fit.architecture) == 1.0]
@@ -159,6 +161,12 @@ def _alike(lenders: list[Fit], architecture: str, frameworks: tuple[str, ...], f
         nearest = min(map(rank, twins))
         return [fit for fit in twins if rank(fit) == nearest]
     return ours[0] or ours[1] or own
+
+
+def _current(lenders: Mapping[str, list[Fit]], architecture: str) -> list[str]:
+    """Variants that are known of the generation of kernels that the architecture runs, if any are: it tells more than the head size."""
+    own = [key for key, fits in lenders.items() if any(generation_of(fit.architecture) == generation_of(architecture) for fit in fits)]
+    return sorted(own if own and next(iter(lenders.values()))[0].op.endswith("_attention") else lenders)
 
 
 def _related(lenders: Mapping[str, list[Fit]], architecture: str) -> bool:

@@ -15,7 +15,7 @@ FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "depthwise": ("roofline", (4e-6, 0.05, 0.5, 2.0)),
     "encoder_attention": ("encoder", (7e-6, 0.5, 0.6, 2.0, 0.5, 0.6, 3e-6, 0.4, 0.6, 128.0)),
     "prefill_attention": ("prefill", (10e-6, 0.6, 0.6, 1.2, 0.5, 0.6, 1e-6, 0.2, 0.6, 1e-9, 128.0)),
-    "decode_attention": ("decode", (9e-6, 0.88, 2.0, 0.6, 0.6, 1.5e-6, 1e-6, 1e-6, 0.2, 16.0, 0.7, 5e-6, 1e-9)),
+    "decode_attention": ("decode", (9e-6, 0.88, 2.0, 0.6, 0.6, 1.5e-6, 1e-6, 1e-6, 0.2, 16.0, 0.7, 5e-6, 1e-9, 128.0, 1.0)),
     # 35 ns a key on A100 at 1.41 GHz: FlashAttention 2.0.9 in "Flash-Decoding for long-context inference" (PyTorch blog, 2023).
     "unsplit_attention": ("unsplit", (10e-6, 0.85, 2.0, 49.4)),
     "mla_decode": ("roofline", (18e-6, 0.6, 0.8, 2.0)),

@@ -24,17 +24,19 @@ from simulator.spec.hardware import Chip
 Values = tuple[float, ...]
 
 # Parameters by form, in the order the functions unpack them. ec, em, el2, eq: fractions of the datasheet's peak, memory,
-# cache and memory rate; t0, cta, block, combine, row, group, tail, sequence, a, hop, extra: seconds; p, q: exponents of the smooth
-# maximum; l2_share: share of the last-level cache that holds data; tile: query rows of one attention CTA; switch:
+# cache and memory rate; t0, cta, block, combine, row, group, tail, sequence, swap, carry, walk, a, hop, extra: seconds; p, q: exponents of the smooth
+# maximum; l2_share: share of the last-level cache that holds data; tile: query rows of one attention CTA; keys: those it reads at a time in decoding; switch:
 # bytes; the others are pure numbers, explained where they are used.
 _MEMORY = ("l2_share", "el2")
+_DECODE = ("cta", "block", "combine", "packed", "splits", "slots", "tail", "sequence", "keys")
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "gemm": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave"),
     "gemm_quantised": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave", "eq", "row"),
     "grouped_gemm": ("t0", "ec", "em", "p", *_MEMORY, "group", "fill", "passes"),
     "prefill": ("t0", "ec", "em", "p", *_MEMORY, "cta", "wave", "longest", "sequence", "tile"),
     "encoder": ("t0", "ec", "em", "p", *_MEMORY, "cta", "pad", "wave", "tile"),
-    "decode": ("t0", "em", "p", *_MEMORY, "cta", "block", "combine", "packed", "splits", "slots", "tail", "sequence"),
+    "decode": ("t0", "em", "p", *_MEMORY, *_DECODE, "straddle"),
+    "decode_swapped": ("t0", "em", "p", *_MEMORY, *_DECODE, "swap", "carry", "walk", "wave"),
     "unsplit": ("t0", "em", "p", "key"),
     "strided": ("t0", "em", "p", "rate"),
     "stream": ("t0", "em", "p", *_MEMORY),
@@ -49,7 +51,6 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
 }
 TILE = 128.0  # rows and columns of a middling GEMM tile
 COLD = inf  # the footprint of a forward pass: everything else was touched in between
-BLOCK = 128.0  # keys a decode CTA reads at a time
 # Rows, columns and work of a wave of GEMM tiles: smaller tiles multiply at 0.95, 0.8 and 0.65 of the largest's rate.
 TILES = (
     (128.0, 256.0, 128.0 * 256.0),
@@ -166,96 +167,6 @@ def grouped_gemm(
     memory = move(chip, bytes, em, share, el2, footprint)
     waves = group * experts * ceil(per / TILE) * ceil(n / TILE) / chip.sms
     return Terms(t0 + smooth_maximum(smooth_maximum(compute, memory, p), waves, 3.0), compute, memory, t0)
-
-
-def prefill(
-    chip: Chip,
-    v: Values,
-    peak: Numeric,
-    flops: Numeric,
-    bytes: Numeric,
-    batch: Numeric,
-    heads: Numeric,
-    kv_heads: Numeric,
-    query: Numeric,
-) -> Terms:
-    """Causal attention: t0 + `sequence` for each sequence + smooth-max(multiply, move).
-
-    multiply: waves of mean CTAs (`tile` query rows; the heads that share keys fill a tile together) at ec P, between the
-    fractional and the whole number of waves by the exponent `wave`, or the longest CTA (the last rows see twice the mean
-    of the keys, at `longest` of that) when few are in flight; `cta` seconds per wave on top. The operands were just
-    written: what fits the cache is there.
-    """
-    t0, ec, em, p, share, el2, cta, wave, longest, sequence, tile = v
-    filled = batch * kv_heads * ceil(query * heads / (kv_heads * tile)) / chip.sms
-    waves = maximum(filled, 1.0) ** (1.0 - wave) * ceil(filled) ** wave
-    one = tile * flops / (batch * heads * query)
-    work = smooth_maximum(one * waves * minimum(filled, 1.0), longest * 2.0 * one, 4.0)
-    compute = work * chip.sms / (ec * peak) + cta * maximum(filled, 1.0)
-    memory = move(chip, bytes, em, share, el2, bytes)
-    fixed = t0 + sequence * batch
-    return Terms(fixed + smooth_maximum(compute, memory, p), compute, memory, fixed)
-
-
-def encoder(
-    chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric, batch: Numeric, heads: Numeric, query: Numeric
-) -> Terms:
-    """Full attention in waves of CTAs: t0 + smooth-max(waves x (one CTA + cta), move).
-
-    One CTA: `tile` query rows of one head against all keys, plus 64 pad keys. waves: between the fractional and the whole
-    number of waves, by the exponent `wave`; at least one.
-    """
-    t0, ec, em, p, share, el2, cta, pad, wave, tile = v
-    sequences = batch * heads
-    tiles = sequences * ceil(query / tile)
-    waves = maximum(tiles / chip.sms, 1.0) ** (1.0 - wave) * ceil(tiles / chip.sms) ** wave
-    one = tile * flops / (sequences * query) * (1.0 + 64.0 * pad / query)
-    compute = waves * (one * chip.sms / (ec * peak) + cta)
-    memory = move(chip, bytes, em, share, el2, bytes)
-    return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
-
-
-def decode(
-    chip: Chip,
-    v: Values,
-    bytes: Numeric,
-    batch: Numeric,
-    heads: Numeric,
-    kv_heads: Numeric,
-    context: Numeric,
-    footprint: Numeric,
-) -> Terms:
-    """Split-KV decoding: t0 + smooth-max(move, waves x one CTA) + what no CTA can hide.
-
-    One CTA: `cta` plus `block` for each 128 keys of its split, more when `packed` query heads share them. Splits: as
-    many as `slots` CTAs on every SM, blocks of keys and `splits` allow. Not hidden: `sequence` seconds of scheduling for
-    each sequence, combining the splits, and the ramp of the memory system, which grows with the time moved up to `tail`.
-    """
-    t0, em, p, share, el2, cta, block, combine, packed, most, slots, tail, sequence = v
-    memory = move(chip, bytes, em, share, el2, footprint)
-    pairs = batch * kv_heads
-    places = slots * chip.sms
-    blocks = ceil(context / BLOCK)
-    splits = clip(places / pairs, 1.0, minimum(maximum(blocks, 1.0), most))
-    waves = maximum(pairs * splits / places, 1.0)
-    compute = waves * (cta + blocks / splits * block * slots * (1.0 + packed * heads / (16.0 * kv_heads)))
-    fixed = t0 + sequence * batch
-    rest = combine * minimum(splits - 1.0, 1.0) + memory * tail / (memory + tail)
-    return Terms(fixed + smooth_maximum(memory, compute, p) + rest, compute, memory, fixed)
-
-
-def unsplit(
-    chip: Chip, v: Values, bytes: Numeric, heads: Numeric, head_dim: Numeric, query: Numeric, context: Numeric
-) -> Terms:
-    """Decoding without split-KV: t0 + smooth-max(move, waves of blocks of 64 query rows of one head that each walk every key).
-
-    key: clock cycles a block takes for one key of 128 elements and its value, which no idle SM can help with.
-    """
-    t0, em, p, key = v
-    memory = bytes / (em * chip.bandwidth)
-    waves = maximum(ceil(heads * ceil(query / 64.0) / chip.sms), 1.0)
-    walk = waves * context * key * (head_dim / 128.0) / chip.clock_hz
-    return Terms(t0 + smooth_maximum(memory, walk, p), walk, memory, t0)
 
 
 def stream(chip: Chip, v: Values, bytes: Numeric) -> Terms:

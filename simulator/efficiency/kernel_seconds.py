@@ -9,7 +9,8 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.efficiency.kernels import Kernels, kernels_for, physical, rate
+from simulator.efficiency.kernels import Kernels, kernels_for
+from simulator.efficiency.timed import physical, rate
 from simulator.spec.hardware import BITS, Chip, Device
 from simulator.spec.load_hardware import load_hardware
 from simulator.timing import Time

@@ -7,44 +7,25 @@ fit was made on (a counterfactual bandwidth): efficiencies stay with the device'
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 from pathlib import Path
 from typing import final
 
-from simulator.efficiency import cpu, forms
+import numpy as np
+
+from simulator.efficiency import attention_forms, cpu, forms
+from simulator.efficiency.attention_forms import DECODE, separate
 from simulator.efficiency.catalogue import FAMILY, VECTOR, Choice, choices
 from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit
-from simulator.efficiency.forms import Terms
-from simulator.efficiency.select import ROOFLINES
-from simulator.quantity import Numeric, maximum
+from simulator.efficiency.select import FUSED, ROOFLINES
+from simulator.efficiency.timed import bare, either, nearest_variant, padding, physical, rate, timed
+from simulator.quantity import EVERYTHING, Numeric, maximum
 from simulator.spec.hardware import Chip, Device
 from simulator.timing import Time
 
 # Static scales: activations leave the operator before in fp8, without a quantising kernel of their own.
 FUSES_QUANTISATION = ("trtllm",)
 _GEMMS = {"gemm": forms.gemm, "gemm_quantised": forms.gemm_quantised, "gemm_cpu": cpu.gemm}
-
-
-def physical(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Numeric:
-    """Seconds below which nothing can be: max(F / P, max(0, B - L2) / BW)."""
-    return maximum(flops / peak, maximum(bytes - chip.l2_bytes, 0.0) / chip.bandwidth)
-
-
-def rate(chip: Chip, format: str) -> Numeric:
-    """Peak FLOP/s of the format a multiplication really runs in."""
-    found = chip.peak.get(format)
-    if found is not None:
-        return found
-    name = {"fp8_block": "fp8", "nvfp4": "fp4"}.get(format, format)
-    return chip.vector_flops if name == "vector" else chip.peak[chip.executed_format(name)]
-
-
-def timed(fit: Fit, terms: Terms, floor: Numeric, factor: Numeric = 1.0) -> Time:
-    """The band of the region the terms lie in, and the floor."""
-    low, high = fit.bands.at(terms)
-    expected = maximum(terms.total * factor, floor)
-    return Time(expected, low, high, terms.compute, terms.memory, terms.overhead, fit.id, fit.source)
 
 
 @final
@@ -74,7 +55,7 @@ class Kernels:
         peak = rate(chip, format)
         floor = physical(chip, peak, flops, bytes)
         if self.pure:
-            return _pure(chip, peak, flops, bytes)
+            return bare(chip, peak, flops, bytes)
         fit = self.fits["gemm", FAMILY.get(format, format)][0]
         form, values = _GEMMS[fit.form], fit.values
         if fit.form == "gemm_quantised" and self.engine in FUSES_QUANTISATION and fit.framework != self.engine:
@@ -99,7 +80,7 @@ class Kernels:
         peak = rate(chip, format)
         floor = physical(chip, peak, flops, bytes)
         if self.pure:
-            return _pure(chip, peak, flops, bytes)
+            return bare(chip, peak, flops, bytes)
         fit = self.fits["grouped_gemm", FAMILY.get(format, format)][0]
         terms = forms.grouped_gemm(chip, fit.values, peak, flops, bytes, rows, n, k, experts, forms.COLD)
         return timed(fit, terms, floor)
@@ -108,7 +89,7 @@ class Kernels:
         """A depth-wise convolution."""
         peak = rate(chip, format)
         if self.pure:
-            return _pure(chip, peak, flops, bytes)
+            return bare(chip, peak, flops, bytes)
         fit = self.fits["depthwise", FAMILY.get(format, format)][0]
         terms = forms.roofline(chip, fit.values, peak, flops, bytes)
         return timed(fit, terms, physical(chip, peak, flops, bytes))
@@ -130,13 +111,13 @@ class Kernels:
         peak = rate(chip, format)
         floor = physical(chip, peak, flops, bytes)
         if self.pure:
-            return _pure(chip, peak, flops, bytes)
-        fit = _nearest(self.fits["encoder_attention", FAMILY.get(format, format)], head_dim)
+            return bare(chip, peak, flops, bytes)
+        fit = nearest_variant(self.fits["encoder_attention", FAMILY.get(format, format)], head_dim)
         if fit.form == "eager_cpu":
             return timed(fit, cpu.eager(chip, fit.values, peak, head_dim, flops / head_dim), floor)
         if fit.form == "attention_cpu":
             return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
-        terms = forms.encoder(chip, fit.values, peak, flops, bytes, batch, heads, query)
+        terms = attention_forms.encoder(chip, fit.values, peak, flops * padding(fit, head_dim), bytes, batch, heads, query)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads))
 
@@ -157,14 +138,14 @@ class Kernels:
         peak = rate(chip, format)
         floor = physical(chip, peak, flops, bytes)
         if self.pure:
-            return _pure(chip, peak, flops, bytes)
-        fit = _nearest(self.fits["prefill_attention", FAMILY.get(format, format)], head_dim)
+            return bare(chip, peak, flops, bytes)
+        fit = nearest_variant(self.fits["prefill_attention", FAMILY.get(format, format)], head_dim)
         if fit.form == "eager_cpu":
             square = query * context / (query * context - query * (query - 1.0) / 2.0)  # computed whole, then masked
             return timed(fit, cpu.eager(chip, fit.values, peak, head_dim, flops * square / head_dim), floor)
         if fit.form == "attention_cpu":
             return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
-        terms = forms.prefill(chip, fit.values, peak, flops, bytes, batch, heads, kv_heads, query)
+        terms = attention_forms.prefill(chip, fit.values, peak, flops * padding(fit, head_dim), bytes, batch, heads, kv_heads, query)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads, heads / kv_heads))
 
@@ -181,18 +162,37 @@ class Kernels:
         flops: Numeric,
         bytes: Numeric,
         footprint: Numeric = forms.COLD,
+        window: Numeric = EVERYTHING,
+        narrow: Numeric = 0.0,
     ) -> Time:
-        """A few queries per sequence against a long context; bytes as stored, so a quantised cache passes fewer."""
+        """A few queries per sequence against a long context; bytes as stored, so a quantised cache passes fewer.
+
+        window: keys that the layer sees at most (`context`, flops and bytes are within it already). narrow: 1 where the whole
+        cache is in 8 bits with one scale, for which fused engines have kernels of their own."""
         peak = rate(chip, format)
         floor = physical(chip, peak, flops, bytes)
         if self.pure:
-            return _pure(chip, peak, flops, bytes)
-        fit = _nearest(self.fits["decode_attention", FAMILY.get(format, format)], head_dim)
+            return bare(chip, peak, flops, bytes)
+        fit = nearest_variant(self.fits["decode_attention", FAMILY.get(format, format)], head_dim)
+        shape = (bytes, batch * query, heads, kv_heads, context, footprint, window)
+        wide = self._decoding(chip, fit, floor, peak, flops, *shape)
+        if format != "bf16" or self.engine not in FUSED or not np.any(narrow):
+            return wide
+        other = nearest_variant(self.fits["decode_attention", "fp8"], head_dim)
+        return wide if other.variant != fit.variant else either(narrow, self._decoding(chip, other, floor, peak, flops, *shape), wide)
+
+    def _decoding(
+        self, chip: Chip, fit: Fit, floor: Numeric, peak: Numeric, flops: Numeric, bytes: Numeric, batch: Numeric, heads: Numeric,
+        kv_heads: Numeric, context: Numeric, footprint: Numeric, window: Numeric,
+    ) -> Time:  # fmt: skip
         if fit.form == "roofline":
             return timed(fit, forms.roofline(chip, fit.values, peak, flops, bytes), floor)
-        terms = forms.decode(chip, fit.values, bytes, batch * query, heads, kv_heads, context, footprint)
-        table = fit.table
-        return timed(fit, terms, floor, 1.0 if table is None else table.factor(context, batch * kv_heads, heads / kv_heads))
+        form, values, table = fit.form, fit.values, fit.table
+        if form == "decode_swapped" and self.engine not in FUSED:  # not the paged call: keys are split whatever the heads share
+            form, values, table = "decode", (*values[:14], 0.0), None
+        terms = DECODE[form](chip, values, bytes, batch, heads, kv_heads, context, footprint, window)
+        of = separate(form, heads, kv_heads, window)
+        return timed(fit, terms, floor, 1.0 if table is None else table.factor(context, batch * of, heads / of))
 
     def unsplit_attention(
         self, chip: Chip, format: str, batch: Numeric, heads: Numeric, head_dim: Numeric, query: Numeric, context: Numeric,
@@ -201,16 +201,16 @@ class Kernels:
         """A few queries against a long context where one block of threads walks all keys of a head (no split-KV)."""
         peak = rate(chip, format)
         if self.pure:
-            return _pure(chip, peak, flops, bytes)
+            return bare(chip, peak, flops, bytes)
         fit = self.fits["unsplit_attention", FAMILY.get(format, format)][0]
-        terms = forms.unsplit(chip, fit.values, bytes, batch * heads, head_dim, query, context)
+        terms = attention_forms.unsplit(chip, fit.values, bytes, batch * heads, head_dim, query, context)
         return timed(fit, terms, physical(chip, peak, flops, bytes))
 
     def mla_decode(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
         """Decoding against one latent per token (absorbed MLA)."""
         peak = rate(chip, format)
         if self.pure:
-            return _pure(chip, peak, flops, bytes)
+            return bare(chip, peak, flops, bytes)
         fit = self.fits["mla_decode", FAMILY.get(format, format)][0]
         terms = forms.roofline(chip, fit.values, peak, flops, bytes)
         return timed(fit, terms, physical(chip, peak, flops, bytes))
@@ -218,7 +218,7 @@ class Kernels:
     def elementwise(self, chip: Chip, kind: str, bytes: Numeric) -> Time:
         """norm | layer_norm | activation | gelu | rope | add | softmax | gather | topk | quantise | embedding | sample | copy."""
         if self.pure:
-            return _pure(chip, chip.vector_flops, 0.0 * bytes, bytes)
+            return bare(chip, chip.vector_flops, 0.0 * bytes, bytes)
         if kind not in FORMS:
             default_fit(kind, "bf16")
         fit = self.fits[kind, "bf16"][0]
@@ -227,7 +227,7 @@ class Kernels:
     def strided(self, chip: Chip, elements: Numeric, bytes: Numeric) -> Time:
         """A copy that writes `elements` of 16 bits one by one (torch.cat, expanded heads made contiguous)."""
         if self.pure:
-            return _pure(chip, chip.vector_flops, 0.0 * bytes, bytes)
+            return bare(chip, chip.vector_flops, 0.0 * bytes, bytes)
         fit = self.fits["strided", "bf16"][0]
         return timed(fit, forms.strided(chip, fit.values, elements, bytes), maximum(bytes - chip.l2_bytes, 0.0) / chip.bandwidth)
 
@@ -290,20 +290,6 @@ class Kernels:
 
 LINK_SHARE = 0.85  # of a link's datasheet rate, in a large copy
 LINK_BAND = 0.2
-
-
-def _pure(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Time:
-    """The roofline alone: max(F / P, B / BW), no overhead, no band."""
-    compute, memory = flops / peak, bytes / chip.bandwidth
-    return Time(maximum(compute, memory), 0.0, 0.0, compute, memory, 0.0, "ideal", "default")
-
-
-def _nearest(fits: tuple[Fit, ...], wanted: Numeric) -> Fit:
-    """The fit whose head size is nearest; it is structural, so a number."""
-    if len(fits) == 1:
-        return fits[0]
-    size = log(float(wanted))
-    return min(fits, key=lambda fit: abs(log(float(fit.variant.rpartition("=")[2] or "128")) - size))
 
 
 def kernels_for(

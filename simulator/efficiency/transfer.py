@@ -4,18 +4,25 @@ An efficiency is a property of a kernel on an architecture, so relatives lend th
 alone if there are any, else the nearest, weighted. Within an architecture the datasheet's power is used too: a chip with
 more multipliers per watt than the lender throttles more, one with fewer throttles less (`POWER`, a cautious exponent).
 Element-wise kernels are held up by their instructions too: a chip with more bandwidth per SM reaches a smaller share of it.
-The band is the lender's with the error of leaving a device out added.
+Waits of a kernel (its start, a CTA's) are half clock cycles of the chip, half memory's. Attention takes an exponential per pair besides
+its products: a chip whose multipliers grew faster than its special-function units reaches less of its peak.
+The band across architectures is what leaving each measured device out shows, by region (`fitted/transfer.yaml`, written by
+`python -m calibrate transfer`); within one, the lender's with an allowance added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import exp, log
+from typing import final
 
-from simulator.efficiency.bands import Bands
+from simulator.efficiency.bands import REGIONS, Bands
 from simulator.efficiency.fits import Fit
 from simulator.efficiency.forms import PARAMETERS
+from simulator.spec.folders import data_folder
+from simulator.spec.yaml import read_yaml
 
 # How near two architectures are, 0..1, by how well one's parameters time the other's kernels; not named: FAR.
 NEAR: dict[frozenset[str], float] = {
@@ -33,14 +40,21 @@ NEAR: dict[frozenset[str], float] = {
     frozenset(("ampere", "turing")): 0.5,
     frozenset(("ampere", "volta")): 0.5,
 }
+# Architectures that run FlashAttention-2, for there is nothing newer for them.
+SWAPPED = frozenset(("volta", "turing", "ampere", "ada", "blackwell-rtx"))
 FAMILY = {"blackwell-ultra": "blackwell"}  # the same kernels
 FAR = 0.1  # too far to lend alone
 POWER = 0.35  # exponent of the multipliers-per-watt ratio, within one architecture
 ISSUE = 0.25  # exponent of the bandwidth per SM, for element-wise kernels
+CYCLES = frozenset(("t0", "cta", "block", "combine", "row", "group", "sequence", "swap", "walk"))  # parameters that are waits of a chip's own
+CLOCK = 0.5  # exponent of the clock in them
+EXPONENTIAL = 0.72 / 16.0  # cycles of an SM per pair: 16 special functions a cycle, of which fused kernels hide a part
+LEAST_PRODUCTS = 0.3  # share of a pair's time that its products take at least
+STRUCTURE = frozenset(("tile", "keys"))  # what a kernel is built for: taken over, not averaged
+GRAPHICS = 9.0  # tensor over vector rate of graphics chips is below it (4 where the chip is for computing 16)
 CEILING = 0.95
 OTHER_SILICON = 0.7  # log of tensor over vector rate: beyond it two chips of one architecture are not twins
-# Log half-widths added to the lender's band: within an architecture, and across, by op and format. They are what leaving one
-# device out shows (report.md): the 80th percentile of its error, over all devices that can be left out.
+# Log half-widths added to the lender's band within an architecture; few pairs of devices show them (A100 and A40).
 WITHIN: dict[tuple[str, str], float] = {
     ("gemm", "bf16"): 0.15,
     ("norm", "bf16"): 0.55,
@@ -49,24 +63,7 @@ WITHIN: dict[tuple[str, str], float] = {
     ("add", "bf16"): 0.35,
 }
 SAME = 0.12
-ACROSS: dict[tuple[str, str], float] = {
-    ("gemm", "bf16"): 0.33,
-    ("gemm", "fp8"): 0.42,
-    ("gemm", "fp8_block"): 1.0,
-    ("gemm", "fp4"): 0.5,
-    ("decode_attention", "bf16"): 0.5,
-    ("decode_attention", "fp8"): 0.5,
-    ("prefill_attention", "bf16"): 0.5,
-    ("prefill_attention", "fp8"): 0.55,
-    ("encoder_attention", "bf16"): 0.55,
-    ("grouped_gemm", "bf16"): 0.3,
-    ("grouped_gemm", "fp8"): 1.4,
-    ("grouped_gemm", "fp8_block"): 0.33,
-    ("all_reduce", "bf16"): 0.7,
-    ("all_gather", "bf16"): 0.45,
-    ("all_to_all", "bf16"): 0.45,
-}
-ELSE = 0.45
+ELSE = 0.45  # across architectures, for kernels that were measured on one only
 RATES = {"ec": CEILING, "em": 0.97, "eq": 4.0}
 
 
@@ -81,6 +78,19 @@ def nearness(a: str, b: str) -> float:
     return 1.0 if a == b else NEAR.get(frozenset((a, b)), FAR)
 
 
+def generation_of(architecture: str) -> int:
+    """Of FlashAttention, or of what else an engine runs in its place."""
+    return 2 if family(architecture) in SWAPPED else 3
+
+
+def generation(lenders: list[Fit], architecture: str) -> list[Fit]:
+    """Of attention kernels those of the generation that the architecture runs, if there are any; one form in any case."""
+    if not lenders[0].op.endswith("_attention"):
+        return lenders
+    same = [fit for fit in lenders if generation_of(fit.architecture) == generation_of(architecture)] or lenders
+    return [fit for fit in same if fit.form == same[0].form]
+
+
 def silicon(figures: Mapping[str, float]) -> float:
     """log of tensor over vector rate: compute and graphics chips of one architecture differ fourfold."""
     return log(figures["tensor"])
@@ -89,6 +99,47 @@ def silicon(figures: Mapping[str, float]) -> float:
 def _per_sm(figures: Mapping[str, float]) -> float:
     """Bandwidth per SM [byte/s]."""
     return figures["bandwidth"] / figures["sms"]
+
+
+def widest_tile(fit: Fit, architecture: str, figures: Mapping[str, float]) -> float:
+    """Query rows of a tile of attention: at most 128 in FlashAttention-2, 64 where a causal tile must fit the shared memory of a
+    graphics chip; what was fitted elsewhere."""
+    if family(architecture) not in SWAPPED:
+        return fit.values[PARAMETERS[fit.form].index("tile")]
+    return 64.0 if fit.form == "prefill" and figures["tensor"] < GRAPHICS else 128.0
+
+
+def _exchanged(fit: Fit, ec: float, figures: Mapping[str, float]) -> float:
+    """The share of the peak that attention reaches on another chip: a pair of tokens costs its products, at the same share of what
+    each chip multiplies, and an exponential, of which every SM of either makes one every `EXPONENTIAL` cycles."""
+    size = float(fit.variant.rpartition("=")[2] or "128")
+    work = 4.0 * size / (2.0 if fit.format == "fp8" else 1.0)  # the share is of the format's own peak
+    peak, theirs = (item["peak"] for item in (fit.figures, figures))
+    before, after = (EXPONENTIAL / (item["sms"] * item["clock"]) for item in (fit.figures, figures))
+    pair = work / (ec * peak)
+    products = max(pair - before, LEAST_PRODUCTS * pair) * peak / theirs
+    return work / (theirs * (products + after))
+
+
+@final
+@dataclass(frozen=True)
+class Across:
+    """What leaving devices out showed for one op and format: the band by region, and the mean absolute error of the middling fit."""
+
+    bands: Bands
+    error: float
+
+
+@lru_cache(maxsize=1)
+def left_out() -> Mapping[tuple[str, str], Across]:
+    """(op, format) -> what leaving devices out showed; empty where nobody has looked."""
+    path = data_folder("hardware_profiles") / "fitted" / "transfer.yaml"
+    found: dict[tuple[str, str], Across] = {}
+    for name, item in (read_yaml(path) if path.is_file() else {}).items():
+        op, _, format = name.rpartition(" ")
+        widths = tuple(float(item["widths"][region]) for region in REGIONS)
+        found[op, format] = Across(Bands(widths, widths), float(item["error"]))
+    return found
 
 
 def transferred(lenders: list[Fit], device: str, architecture: str, figures: Mapping[str, float]) -> Fit:
@@ -107,17 +158,28 @@ def transferred(lenders: list[Fit], device: str, architecture: str, figures: Map
         mean = 0.0
         for fit, weight in zip(lenders, weights, strict=True):
             value = max(fit.values[place], 1e-12)
+            if name == "ec" and fit.form in ("prefill", "encoder"):
+                value = _exchanged(fit, value, figures)
             if name == "ec" and relatives:
                 value *= (fit.figures["density"] / figures["density"]) ** POWER
+            if name in CYCLES:
+                value *= (fit.figures["clock"] / figures["clock"]) ** CLOCK
             if name == "em" and head.form == "stream":
                 value *= (_per_sm(fit.figures) / _per_sm(figures)) ** ISSUE
             mean += weight / total * log(value)
-        values.append(head.values[place] if name == "tile" else min(exp(mean), RATES.get(name, 1e9)))
+        if name in STRUCTURE:
+            values.append(min(head.values[place], widest_tile(head, architecture, figures)) if name == "tile" else head.values[place])
+            continue
+        values.append(min(exp(mean), RATES.get(name, 1e9)))
     same = bool(relatives)
     kernel = (head.op, head.format)
-    extra = WITHIN.get(kernel, SAME) if same else ACROSS.get(kernel, ELSE)
-    bands = Bands(head.bands.low, head.bands.high).widened(extra)
-    error = (head.error**2 + (extra / 1.6) ** 2) ** 0.5
+    across = None if same else left_out().get(kernel)
+    if across is None:
+        extra = WITHIN.get(kernel, SAME) if same else ELSE
+        bands = Bands(head.bands.low, head.bands.high).widened(extra)
+        error = (head.error**2 + (extra / 1.6) ** 2) ** 0.5
+    else:
+        bands, error = across.bands.no_narrower(head.bands), across.error
     return replace(
         head,
         id=f"{device}/{head.op}/{head.format}/{head.framework}/{head.version}/{head.variant}<-{head.device}",

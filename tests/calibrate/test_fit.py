@@ -24,7 +24,7 @@ from simulator.spec.source import SpecError
 def synthetic(family: str = "gemm", noise: float = 0.0, **changed: float) -> tuple[Samples, dict[str, float]]:
     """Rows that a form made itself, with known parameters."""
     rng = np.random.default_rng(3)
-    form = form_of(family, family, "bf16")
+    form = form_of(family, "bf16")
     truth = dict(zip(PARAMETERS[form], starts(form), strict=True)) | changed
     if family == "gemm":
         size = [64, 128, 512, 1024, 4096, 8192]

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from calibrate.aiconfigurator import _ungated
 from calibrate.estimate import estimate
 from calibrate.own_tables import launch_costs, read_run
 from calibrate.problems import starts, terms
-from calibrate.readers import _ungated
 from calibrate.samples import COLUMNS, Samples, checked
 from calibrate.smooth import general_grid
 from simulator.efficiency import kernels_for
