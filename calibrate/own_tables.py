@@ -17,12 +17,12 @@ from simulator.quantity import EVERYTHING
 from simulator.spec.load_hardware import load_hardware
 
 FORMATS = {"f32": ("fp32", 32), "fp16": ("bf16", 16), "bf16": ("bf16", 16), "fp8_dynamic": ("fp8", 8), "int8_dynamic": ("int8", 8)}
-FRAMEWORKS = {  # attention backend -> framework of the fit; what is not here has no engine that runs it
+FRAMEWORKS = {  # attention backend -> framework of the fit, one each, for a run may hold several; what is not here has no engine that runs it
     "eager": "torch-eager",
     "sdpa": "torch-sdpa",
-    "sdpa_flash": "torch-flash",
+    "sdpa_flash": "torch-sdpa-flash",
     "flash_attn2": "torch-flash",
-    "flash_attn3": "torch-flash",
+    "flash_attn3": "torch-flash3",
 }
 SINGLE = {  # (op, implementation) -> the simulator's kind; one kernel each
     ("add", "fused"): "add",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulator.efficiency import kernels_for
-from simulator.efficiency.select import FUSED, PEER_MEMORY
+from simulator.efficiency.select import ENGINES, FUSED, PEER_MEMORY
 from simulator.spec.load_hardware import load_hardware
 
 
@@ -43,3 +43,11 @@ def test_an_engine_that_runs_norms_pass_by_pass_has_no_stand_in() -> None:
 def test_a_chip_like_a_measured_one_gets_the_stand_in_carried_over() -> None:
     chip = load_hardware("h200-sxm").chip
     assert "quantise_row" in kernels_for(chip, "sglang").elementwise(chip, "norm", 1e4).fit
+
+
+def test_backends_of_one_run_have_fits_of_their_own_and_an_engine_that_runs_them() -> None:
+    from calibrate.own_tables import FRAMEWORKS
+
+    assert len(set(FRAMEWORKS.values())) == len(FRAMEWORKS), "two backends of one run would write one file"
+    for name in FRAMEWORKS.values():
+        assert any(name in frameworks for frameworks in ENGINES.values()), name
