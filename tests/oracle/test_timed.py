@@ -56,13 +56,18 @@ def test_noise_or_too_few_pairs_prove_nothing(
     assert (found.inconclusive, found.holds) == (inconclusive, holds)
 
 
-def test_a_tiny_run_prints_its_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tiny_run_prints_its_table_and_can_be_judged_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     chosen = ("pre_llm", "kv_quant", "speculative")
     monkeypatch.setattr(timed, "SINGLES", {name: timed.SINGLES[name] for name in chosen})
     threads = torch.get_num_threads()
     try:
-        status = timed.main(["--width", "64", "--side", "6", "--output", "4", "--rounds", "3", "--budget", "1"])
+        tiny, kept = ["--width", "64", "--side", "6", "--output", "4"], str(tmp_path / "timed.json")
+        status = timed.main([*tiny, "--rounds", "3", "--budget", "1", "--save", kept])
+        printed = capsys.readouterr().out
+        assert timed.main([*tiny, "--recorded", kept]) == status
     finally:
         torch.set_num_threads(threads)
-    printed = capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[1:] == printed.splitlines()[1:]
     assert status in (0, 1) and "pre_llm + kv_quant" in printed and "sign of synergy" in printed and "verdict" in printed

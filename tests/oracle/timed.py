@@ -58,7 +58,7 @@ from .techniques import (
     validate,
 )  # fmt: skip
 from .translated import model_of, plain, techniques_of
-from .verdict import judge, summary, table
+from .verdict import Measured, judge, summary, table
 
 EVERY = 4  # mixes between two dense runs
 
@@ -159,6 +159,12 @@ def machine_for(run: Path | None, hardware: str, device: str) -> tuple[Chip, Eng
     return found.chip, engine, fits, what_of(meta)
 
 
+def recorded(file: Path) -> tuple[dict[str, float], dict[tuple[str, ...], Measured]]:
+    """Seconds of the dense stages and what was measured of every mix, as `--save` wrote them."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    return data["dense"], {tuple(row["mix"]): Measured(row["speedup"], row["error"], row["seconds"]) for row in data["mixes"]}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 where the goals hold or nothing can be said, 1 where they are exceeded."""
     parser = argparse.ArgumentParser(prog="python -m tests.oracle.timed", description="speed-ups executed, beside those predicted")
@@ -171,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="samples of every mix")
     parser.add_argument("--budget", type=float, default=1500.0, help="seconds after which no further round is begun")
     parser.add_argument("--save", type=Path, default=None, help="JSON file for the figures")
+    parser.add_argument("--recorded", type=Path, default=None, help="such a file: its times stand, only the predictions are made anew")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     chip, engine, folder, name = machine_for(given.run, given.hardware, given.device)
@@ -184,11 +191,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         counted = execute(model, work, mix, "registry", given.device)
         own = predicted(Case(model, work, mix), counted, chip, engine, folder)
         said[names] = {stage: math.log(dense[stage] / own[stage]) for stage in own}
-    samples = collect(model, work, list(mixes.values()), given.rounds, given.budget, given.device)
-    measured = {names: summary(found) for names, found in zip(mixes, samples, strict=True)}
+    if given.recorded is None:
+        samples = collect(model, work, list(mixes.values()), given.rounds, given.budget, given.device)
+        measured = {names: summary(found) for names, found in zip(mixes, samples, strict=True)}
+        real = with_total({stage: float(np.quantile([d[stage] for found in samples for d, _ in found], 0.2)) for stage in STAGES})
+        rounds = f"{len(samples[0])} rounds"
+    else:
+        real, measured = recorded(given.recorded)
+        rounds = f"times of {given.recorded.name}"
     verdict = judge(measured, said)
-    real = with_total({stage: float(np.quantile([d[stage] for found in samples for d, _ in found], 0.2)) for stage in STAGES})
-    print(f"{name}; engine {engine.name}; {work.visual_tokens(model)} visual tokens, width {given.width}, {len(samples[0])} rounds")
+    print(f"{name}; engine {engine.name}; {work.visual_tokens(model)} visual tokens, width {given.width}, {rounds}")
     print("dense, seconds measured / predicted: " + ", ".join(f"{stage} {real[stage]:.3f} / {dense[stage]:.3f}" for stage in real))
     print(table(measured, said, verdict))
     if given.save is not None:
