@@ -35,6 +35,8 @@ def page(results: Sequence[Result]) -> str:
     off = [cells(item) for item in counted if item.verdict == "off"]
     impossible = [(item.row.id, item.row.entry, item.row.method, item.quantity, amount(item.published, item.row.unit), amount(item.floor, item.row.unit))
                   for item in results if item.verdict == "impossible"]  # fmt: skip
+    doubtful = [(item.row.id, item.row.entry, item.row.method, item.quantity, amount(item.published, item.row.unit), amount(item.predicted, item.row.unit),
+                 item.why.partition(":")[0]) for item in results if item.verdict == "doubtful"]  # fmt: skip
     weighed = [item for item in results if item.group == "memory" and item.predicted is not None]
     memory = [(entry, str(len(items)), str(sum(item.verdict == "inside" for item in items)), f"{median(item.error or 0.0 for item in items):+.0%}")
               for entry in sorted({item.row.entry for item in weighed}) for items in [[item for item in weighed if item.row.entry == entry]]]  # fmt: skip
@@ -48,6 +50,7 @@ def page(results: Sequence[Result]) -> str:
         "PruMerge's roofline table; before and after the method) come out within 1 % or the last printed digit. The rest, and rows with open text lengths "
         "that miss by more:\n\n" + markdown(HEADER, off),
         "## Impossible as printed\n\n" + markdown(("row", "method", "setting", "quantity", "published", "floor"), impossible),
+        "In one series with these, and not scored:\n\n" + markdown(("row", "method", "setting", "quantity", "published", "predicted", "why"), doubtful),
         "## Memory readings\n\n" + markdown(("method", "rows", "inside", "median error"), memory),
         "## Not compared\n\n" + markdown(("rows", "why"), [(str(count), reason) for reason, count in why.most_common()]),
     )) + "\n"  # fmt: skip
