@@ -113,7 +113,8 @@ def _parity(frame: pd.DataFrame, run: pd.DataFrame) -> None:
     typical = float(frame["error"].abs().median())
     inside = float(((frame["measured"] >= frame["lower"]) & (frame["measured"] <= frame["upper"])).mean())
     first, second, third, fourth = st.columns(4)
-    first.metric("Cases compared", f"{len(frame):,} of {len(run):,}", border=True, help="The others are of kernels or formats that have no prediction here.")
+    first.metric("Cases compared", f"{len(frame):,} of {run.attrs['cases']:,}", border=True,
+                 help="The others were inconclusive, too slow or failed when they were measured, or have no prediction here.")  # fmt: skip
     second.metric("Median error", f"{typical:.0%}", border=True)
     third.metric("Inside the 80 % band", f"{inside:.0%}", border=True)
     fourth.metric("Predictions are", " and ".join(sorted(frame["source"].unique())), border=True, help=SOURCES)

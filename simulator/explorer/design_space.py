@@ -27,7 +27,7 @@ TTFTS = ("0.05", "0.1", "0.2", "0.3", "0.5", "0.75", "1", "1.5", "2", "3", "5", 
 TPOTS = ("1", "2", "3", "5", "7.5", "10", "15", "20", "30", "50", "100", "200", OFF)
 SHARES = (OFF, "50", "70", "80", "85", "90", "92", "94", "95", "96", "97", "98", "99", "100")
 COSTS = ("0.05", "0.1", "0.2", "0.3", "0.5", "0.75", "1", "1.5", "2", "3", "5", "10", "20", "50", OFF)
-KNEE = "the knee"
+KNEE = "the suggested one"
 READY = {"anything": None, "runs or needs a patch": "patch", "runs today": "runs"}
 
 
@@ -80,8 +80,8 @@ def _front(frame: pd.DataFrame, base: Scenario, axes: dict[str, Any], across: st
     names = possible["techniques"].astype(str).replace("none", "no techniques") + ", " + possible["hardware"].astype(str) + ", batch " + possible["workload.batch"].astype(int).astype(str)
     unknown = int(possible["fidelity"].isna().sum())
     st.markdown(
-        f"**{len(front)}** of {len(possible):,} points are not beaten on both axes" + (f" under {len(rules)} limits" if rules else "")
-        + (f"; of {unknown:,} points nobody has published the accuracy" if unknown else "") + ". Click one to see it and to load it."
+        f"**{len(front)}** of {len(possible):,} points are not beaten on both axes" + (f" under {len(rules)} limit{'s' if len(rules) > 1 else ''}" if rules else "")
+        + (f"; of {unknown:,} points nobody has published the accuracy" if unknown else "") + (". Click one to see it and to load it." if len(front) else ".")
     )  # fmt: skip
     if front.empty:
         st.warning("No point meets these limits: loosen one of them, add hardware, or allow mixes that need a patch.", icon=":material/filter_alt_off:")

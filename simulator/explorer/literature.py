@@ -73,7 +73,7 @@ def _papers() -> None:
             "try it": [", ".join(entry.presets) for entry in found], "title": [entry.title for entry in found],
         }
     )  # fmt: skip
-    st.dataframe(table, hide_index=True, key="papers", on_select=lambda: _chosen(found), selection_mode="single-row", height=360,
+    st.dataframe(table, hide_index=True, key="papers", on_select=lambda: _chosen(found), selection_mode="single-row",
                  column_config={"year": st.column_config.NumberColumn(format="%d"), "title": st.column_config.TextColumn(width="large")})  # fmt: skip
     paper = st.selectbox("Paper", [FIRST, *(entry.id for entry in found)], key="l.paper", bind="query-params")
     _one(next((entry for entry in found if entry.id == paper), found[0]))

@@ -36,7 +36,7 @@ def fit_errors(frame: pd.DataFrame, mode: Mode = "light") -> go.Figure:
     data: list[dict[str, Any]] = []
     for position, (device, rows) in enumerate(frame.groupby("device", sort=True)):
         data.append({"type": "scatter", "mode": "markers", "x": (rows["error"] * 100).tolist(), "y": rows["op"].tolist(), "name": str(device),
-                     "marker": {"color": cycle(mode)[position % 8], "symbol": _SYMBOLS[position % 8] + ("-open" if position > 7 else ""), "size": 9, "opacity": 0.8, "line": {"width": 0.5, "color": ink(mode)}},
+                     "marker": {"color": cycle(mode)[position % 8], "symbol": _SYMBOLS[position % 8] + ("-open" if position > 7 else ""), "size": 9, "opacity": 0.8, "line": {"width": 0.5 if position < 8 else 2, "color": ink(mode)}},
                      "customdata": [[row.format, row.framework, f"{row.median:.1%}", f"{row.rows:,}"] for row in rows.itertuples()],
                      "hovertemplate": f"{device}, %{{y}}, %{{customdata[0]}}, %{{customdata[1]}}<br><b>%{{x:.1f}} %</b> mean, %{{customdata[2]}} median, %{{customdata[3]}} rows<extra></extra>"})  # fmt: skip
     return figure(data, mode, 140 + 30 * len(ops), xaxis={"title": title("mean absolute error on held-out shapes [%]"), "rangemode": "tozero"},

@@ -34,7 +34,7 @@ def fit_table(devices: tuple[str, ...] | None = None) -> pd.DataFrame:
 
 
 def read_run(content: bytes, name: str = "table") -> pd.DataFrame:
-    """A CSV of `measure` (gemm, attention or elementwise), the last row of each case, only those that are ok.
+    """A CSV of `measure` (gemm, attention or elementwise), the last row of each case, only those that are ok; `attrs` has the number of all.
 
     Raises SpecError in one line for what is no such table."""
     if b"\0" in content[:LINE]:
@@ -52,10 +52,13 @@ def read_run(content: bytes, name: str = "table") -> pd.DataFrame:
         missing = ", ".join(sorted(wanted - set(frame.columns)))
         raise SpecError(f"{name}: no column {missing}; {TABLES} of a run of measure")
     frame = frame.drop_duplicates("case", keep="last")
+    every = len(frame)
     frame = frame[(frame["status"] == "ok") & pd.to_numeric(frame["seconds"], errors="coerce").between(0.0, LARGEST, inclusive="neither")]
     if frame.empty:
         raise SpecError(f"{name}: no row with status ok; let the run finish")
-    return frame.astype({"seconds": float})
+    frame = frame.astype({"seconds": float})
+    frame.attrs = {"cases": every}
+    return frame
 
 
 def predicted(run: pd.DataFrame, device: Device | str, engine: str = "vllm") -> pd.DataFrame:

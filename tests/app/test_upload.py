@@ -52,6 +52,7 @@ def test_run_against_predictions():
 
     truth = float(kernel_seconds("gemm", "h100-sxm", "vllm", "bf16", m=1024, n=4096, k=4096, footprint=1e12).expected)
     frame = predicted(read_run((HEAD + rows.format(1.0, truth * 1.1)).encode()), "h100-sxm")
+    assert read_run((HEAD + rows.format(1.0, 2.0)).encode()).attrs["cases"] == 2
     assert len(frame) == 1  # the last row of a case counts, and only what is ok
     assert frame["error"].iloc[0] == pytest.approx(1 / 1.1 - 1)
     assert run_errors(frame)["cases"].tolist() == [1]
