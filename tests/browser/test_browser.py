@@ -221,3 +221,30 @@ def test_dark_theme(chromium, address, tmp_path):
     page.screenshot(path=folder / "what-if-dark.png")
     page.close()
     assert min(int(part) for part in re.findall(r"\d+", ink)[:3]) > 180, ink
+
+
+def test_a_link_with_a_bad_part_keeps_the_rest_under_the_apps_name(page, address):
+    page.goto(f"{address}/?hw=l40s&batch=99999&hardwear=x")
+    page.get_by_text("Part of this link was not understood").wait_for()
+    settle(page)
+    assert page.get_by_text("L40S").first.is_visible() and "hw=l40s" in page.url
+    assert page.get_by_test_id("stSidebarLogo").is_visible()
+    page.get_by_role("button", name="Understood").click()
+    page.get_by_text("Part of this link was not understood").wait_for(state="detached")
+
+
+def test_a_paper_that_is_clicked_is_in_the_address(page, address):
+    page.goto(f"{address}/literature?l.q=FastV")
+    grid = page.get_by_test_id("stDataFrame").first
+    grid.wait_for()
+    settle(page)
+    box = grid.bounding_box()
+    page.mouse.click(box["x"] + 18, box["y"] + 88)
+    page.wait_for_url(re.compile("l.paper="))
+    settle(page)
+    link = page.url
+    words = page.get_by_role("button", name=re.compile("^What if: ")).first.inner_text()
+    page.goto("about:blank")
+    page.goto(link)
+    page.get_by_role("button", name=words).wait_for()
+    assert page.url == link
