@@ -18,7 +18,7 @@ from simulator.efficiency.catalogue import FAMILY, VECTOR, Choice, choices
 from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit
 from simulator.efficiency.select import FUSED, ROOFLINES
-from simulator.efficiency.timed import bare, either, nearest_variant, padding, physical, rate, timed
+from simulator.efficiency.timed import bare, copied, either, nearest_variant, padding, physical, rate, timed
 from simulator.quantity import EVERYTHING, Numeric, maximum
 from simulator.spec.hardware import Chip, Device
 from simulator.timing import Time
@@ -118,8 +118,7 @@ class Kernels:
         if fit.form == "attention_cpu":
             return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
         terms = attention_forms.encoder(chip, fit.values, peak, flops * padding(fit, head_dim), bytes, batch, heads, query)
-        table = fit.table
-        return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads))
+        return timed(fit, terms, floor, 1.0 if fit.table is None else fit.table.factor(query, batch * heads))
 
     def prefill_attention(
         self,
@@ -250,12 +249,10 @@ class Kernels:
     def _collective(self, chip: Chip, op: str, wire: Numeric, devices: Numeric) -> Time:
         link = chip.scale_up or chip.pcie
         if self.pure:
-            seconds = wire / link.bandwidth
-            return Time(seconds, 0.0, 0.0, 0.0 * seconds, seconds, 0.0, "ideal", "default")
+            return copied(link, "ideal", wire, True)
         fit = self.fits[op, "bf16"][0]
         terms = forms.collective(fit.values, wire, link.bandwidth, devices)
-        table = fit.table
-        return timed(fit, terms, wire / link.bandwidth, 1.0 if table is None else table.factor(wire, devices))
+        return timed(fit, terms, wire / link.bandwidth, 1.0 if fit.table is None else fit.table.factor(wire, devices))
 
     def copy(self, chip: Chip, link: str, bytes: Numeric) -> Time:
         """A copy over `host`, `pcie`, `scale_up` or within `memory` (read and written)."""
@@ -268,11 +265,7 @@ class Kernels:
             fit = self.fits["host_copy", "bf16"][0]
             if fit.source != "default":
                 return timed(fit, forms.collective(fit.values, bytes, item.bandwidth, 2.0), bytes / item.bandwidth)
-        share = 1.0 if self.pure else LINK_SHARE
-        memory = bytes / (share * item.bandwidth)
-        fixed = 0.0 if self.pure else item.latency
-        width = 0.0 if self.pure else LINK_BAND
-        return Time(memory + fixed, width, width, 0.0 * memory, memory, fixed, f"default/copy_{link}", "default")
+        return copied(item, f"default/copy_{link}", bytes, self.pure)
 
     def validated_error(self, op: str, format: str = "bf16") -> float:
         """Mean absolute error, as a fraction, that the fit of an op was validated at on shapes it had not seen."""
@@ -286,10 +279,6 @@ class Kernels:
         if self.pure:
             return default_fit(op, format)
         return self.fits[op, "bf16" if op in VECTOR else FAMILY.get(format, format)][0]
-
-
-LINK_SHARE = 0.85  # of a link's datasheet rate, in a large copy
-LINK_BAND = 0.2
 
 
 def kernels_for(

@@ -8,7 +8,7 @@ from simulator.efficiency.attention_forms import built_for
 from simulator.efficiency.fits import Fit
 from simulator.efficiency.forms import Terms
 from simulator.quantity import Numeric, is_array, maximum, where
-from simulator.spec.hardware import Chip
+from simulator.spec.hardware import Chip, ChipLink
 from simulator.timing import Time
 
 
@@ -37,6 +37,18 @@ def bare(chip: Chip, peak: Numeric, flops: Numeric, bytes: Numeric) -> Time:
     """The roofline alone: max(F / P, B / BW), no overhead, no band."""
     compute, memory = flops / peak, bytes / chip.bandwidth
     return Time(maximum(compute, memory), 0.0, 0.0, compute, memory, 0.0, "ideal", "default")
+
+
+LINK_SHARE = 0.85  # of a link's datasheet rate, in a large copy
+LINK_BAND = 0.2
+
+
+def copied(link: ChipLink, fit: str, bytes: Numeric, ideal: bool) -> Time:
+    """A large copy over a link that nobody measured; `ideal`: at the datasheet's rate and without a start."""
+    memory = bytes / ((1.0 if ideal else LINK_SHARE) * link.bandwidth)
+    fixed = 0.0 if ideal else link.latency
+    width = 0.0 if ideal else LINK_BAND
+    return Time(memory + fixed, width, width, 0.0 * memory, memory, fixed, fit, "default")
 
 
 def either(condition: Numeric, one: Time, other: Time) -> Time:
