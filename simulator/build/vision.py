@@ -92,18 +92,20 @@ def _attention(
     kv_heads = float(max(1, ceil(spec.kv_heads / tp)))
     filled = float(spec.window) if spec.filled else 0.0
     width, own = heads * spec.head_dim, kv_heads * (spec.head_dim + spec.v_dim)
-    ops: list[AbstractOp] = [
-        Matmul(
-            "qkv",
-            width + own,
-            float(hidden),
-            weight_bits=bits,
-            bias=spec.q_bias and spec.kv_bias,
-            visual=scale,
-            text=text,
-            filled=filled,
-        )
-    ]
+    thinner = float(spec.kv_stride**2)
+    both = Matmul(
+        "qkv",
+        width + own,
+        float(hidden),
+        weight_bits=bits,
+        bias=spec.q_bias and spec.kv_bias,
+        visual=scale,
+        text=text,
+        filled=filled,
+    )
+    ops: list[AbstractOp] = [both]
+    if spec.kv_stride > 1:
+        ops = [replace(both, name="q", n=width), replace(both, name="kv", n=own, visual=scale / thinner)]
     if spec.q_bias != spec.kv_bias:
         owned = width if spec.q_bias else own
         ops.append(Elementwise("bias", "add", 0.0, 0.0, owned=owned, launches=0.0))
@@ -114,7 +116,7 @@ def _attention(
         ops.append(Elementwise("rope", "rope", turned, turned, visual=scale, text=text))
     # A hierarchical stage has `scale` rows per patch, `joint` crops are one sequence: both lengthen keys and queries alike, and
     # `density` undoes the double count of the queries.
-    longer = scale * joint
+    longer = scale * joint / thinner
     ops.append(
         Attention(
             "attention",
@@ -128,7 +130,7 @@ def _attention(
             text=scale * text,
             visible_visual=longer,
             visible_text=joint * text,
-            density=1.0 / longer,
+            density=thinner / (scale * joint) if spec.kv_stride > 1 else 1.0 / longer,
             filled=spec.filled,
         )
     )
@@ -170,7 +172,15 @@ def _head(vision: VisionEncoder) -> tuple[AbstractOp, ...]:
     hidden = float(vision.hidden)
     ops: list[AbstractOp] = []
     if vision.final_norm_parameters:
-        ops.append(Elementwise("final_norm", norm_kind(vision.final_norm_parameters, hidden), hidden, hidden, owned=float(vision.final_norm_parameters)))
+        ops.append(
+            Elementwise(
+                "final_norm",
+                norm_kind(vision.final_norm_parameters, hidden),
+                hidden,
+                hidden,
+                owned=float(vision.final_norm_parameters),
+            )
+        )
     if vision.pooling is not None:
         # One query row per crop: `group` patches make one row.
         pool, crop = vision.pooling, float(vision.pooling.rows)

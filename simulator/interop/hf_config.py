@@ -20,6 +20,20 @@ from simulator.spec.preprocessing import Preprocessing
 from simulator.spec.source import Source, SpecError
 from simulator.spec.validated import nearest, one_line, shown, validated
 
+TWO_PARTS = (
+    "bart",
+    "florence2",
+    "kosmos-2.5",
+    "mbart",
+    "nougat",
+    "pix2struct",
+    "t5",
+    "t5gemma",
+    "t5gemma2",
+    "udop",
+    "whisper",
+)
+
 
 def supported() -> tuple[str, ...]:
     """Every `model_type` that can be imported."""
@@ -44,7 +58,9 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
         raise SpecError("config: a mapping is expected, as in config.json")
     type = config.get("model_type")
     if not isinstance(type, str) or not type:
-        raise SpecError("model_type is missing; it names the architecture in config.json")
+        listed: Any = config.get("architectures")
+        named = f", and the class {shown(listed[0])} says too little" if isinstance(listed, list) and listed else ""
+        raise SpecError(f"model_type is missing{named}; it names the architecture in config.json")
     config = translated(config)
     type = str(config["model_type"])
     if type not in WRAPPERS and type not in TEXTS and ALIASES.get(type) in TEXTS:
@@ -85,6 +101,8 @@ def _parts(top: Fields, processor: dict[str, Any] | None) -> dict[str, Any]:
 
 def _unknown(field: str, type: str, accepted: tuple[str, ...]) -> SpecError:
     """One line: the nearest types that are known, and how to list all."""
+    if type in TWO_PARTS:
+        return SpecError(f"{field}: {shown(type)} is an encoder-decoder model; only decoders are simulated")
     close = nearest(type, accepted)
     near = f"nearest: {', '.join(close)}; " if close else ""
     return SpecError(f"{field}: {shown(type)} is not known; {near}`lvlm-sim import --types` lists all that are")

@@ -151,7 +151,11 @@ def _derived(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return {"dropped": 1.0 - given["keep"]}
     if kind == "speculative":
         drafter = given["drafter"].partition(":")[0]
-        found = {"width": 1.0, "verified": given["gamma"] + 1.0, "source": drafter if drafter in ("head", "heads", "self") else "model"}
+        found = {
+            "width": 1.0,
+            "verified": given["gamma"] + 1.0,
+            "source": drafter if drafter in ("head", "heads", "self") else "model",
+        }
         if given["tree"]:
             found |= {"width": max(given["nodes"] / max(given["gamma"], 1.0), 1.0), "verified": given["nodes"]}
         return found

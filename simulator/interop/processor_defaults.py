@@ -96,6 +96,7 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
             own.lfm2_vl,
             own.idefics2,
             own.gemma4,
+            own.gemma3n,
         )
     },
     "minicpmv": own.minicpm_v,

@@ -24,7 +24,7 @@ class AttentionSpec(Spec):
     """One token mixer. head_dim: width of a head of Q and K; value_dim: of V (0: as head_dim).
 
     sliding, chunked, grid: `window` tokens (grid: window x window patches; with `filled`, windows at the border are filled up and
-    Q, K, V and O run on the filling too). qk_norm: parameters of the norms on Q and K
+    Q, K, V and O run on the filling too). kv_stride: keys and values stand on every so many rows and columns alone (encoders). qk_norm: parameters of the norms on Q and K
     together. mla: q_rank (0: Q is not compressed), kv_rank, rope_dim; head_dim = nope + rope. linear: state-space or
     linear attention: `projections` are its matrices, `conv_channels` and `conv_kernel` its short convolution over time (whose last
     inputs are kept in 16 bit), `state_elements` the rest of its state per sequence, of `state_bits` each, `scan_elements` what its scan
@@ -39,6 +39,7 @@ class AttentionSpec(Spec):
     value_dim: Width = 0
     window: Width = 0
     filled: bool = False
+    kv_stride: Size = 1
     q_bias: bool = False
     kv_bias: bool = False
     o_bias: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf import further, gemma, native, square, stages
+from simulator.interop.hf import further, gemma, mobilenet, native, square, stages
 from simulator.interop.hf.fields import Fields
 from simulator.spec.model import VisionEncoder
 
@@ -20,6 +20,7 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "phi4_multimodal_vision": square.siglip,
     "idefics3_vision": square.siglip,
     "smolvlm_vision": square.siglip,
+    "gemma3n_vision": mobilenet.mobilenet_v5,
     "gemma4_vision": gemma.gemma4_vision,
     "idefics2_vision": square.siglip,
     "siglip2_vision_model": further.siglip2,

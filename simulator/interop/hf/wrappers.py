@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.interop.hf import gemma
+from simulator.interop.hf import gemma, mobilenet
 from simulator.interop.hf import projector as bridge
 from simulator.interop.hf import resampler as own
 from simulator.interop.hf.families import FAMILIES
@@ -74,6 +74,9 @@ WRAPPERS: dict[str, Wrapper] = {
     "phi3_v": Wrapper("clip_vision_model", "phi3", own.phi3_v, tied="text"),
     "ovis2": Wrapper("ovis2_vision", "qwen2", own.ovis2),
     "lfm2_vl": Wrapper("siglip2_vision_model", "lfm2", own.lfm2_vl),
+    "gemma3n": Wrapper(
+        "gemma3n_vision", "gemma3n_text", mobilenet.gemma3n, excluded=("audio encoder and its projection",)
+    ),
     "gemma4": Wrapper("gemma4_vision", "gemma4_text", gemma.gemma4, excluded=("audio encoder and its projection",)),
     "perception_lm": Wrapper("perception_encoder", "llama", own.perception_lm, tied="either"),
     "got_ocr2": Wrapper("got_ocr2_vision", "qwen2", own.got_ocr2),

@@ -253,6 +253,13 @@ def glm_4v(given: Given) -> Preprocessing:
     return Fixed(size=size, patch=patch, tokens=(side // 2) ** 2 + 2)
 
 
+def gemma3n(given: Given) -> Preprocessing:
+    """Gemma 3n: one square."""
+    return Fixed(
+        size=given.size(768, "height"), patch=48, tokens=int(given.config.get("vision_soft_tokens_per_image") or 256)
+    )
+
+
 def ovis2_5(given: Given) -> Preprocessing:
     """Ovis2.5: own ratio within 448 x 448 and 1344 x 1792 pixels."""
     patch, merge = given.encoder("patch_size", 16), given.encoder("hidden_stride", 2)
