@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simulator.interop.processor import native, own, tiles
+from simulator.interop.processor import llava, native, own, tiles
 from simulator.interop.processor.given import Given
 from simulator.spec.preprocessing import Preprocessing, VideoSampling
 from simulator.spec.source import SpecError
@@ -80,10 +80,10 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
     **{
         build.__name__: build
         for build in (
-            own.llava_original,
-            own.vila,
-            own.fast_vlm,
-            own.video_llava,
+            llava.llava_original,
+            llava.vila,
+            llava.fast_vlm,
+            llava.video_llava,
             own.deepseek_vl_v2,
             own.deepseek_ocr,
             own.qwen_vl,

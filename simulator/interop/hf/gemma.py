@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from simulator.interop.hf.fields import Fields
-from simulator.interop.hf.text import heads_of, listed, stack
+from simulator.interop.hf.layers import listed
+from simulator.interop.hf.text import heads_of, stack
 from simulator.interop.hf.tower import uniform
 from simulator.spec.model import (
     AttentionSpec,

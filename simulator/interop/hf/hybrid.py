@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from simulator.interop.hf.fields import Fields
-from simulator.interop.hf.text import heads_of, listed, stack
+from simulator.interop.hf.layers import listed
+from simulator.interop.hf.text import heads_of, stack
 from simulator.spec.model import AttentionSpec, Block, FeedForwardSpec, LanguageModel, LinearSpec
 
 
