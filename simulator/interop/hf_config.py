@@ -57,7 +57,9 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
     if not isinstance(config, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise SpecError("config: a mapping is expected, as in config.json")
     type = config.get("model_type")
-    if not isinstance(type, str) or not type:
+    if type is not None and not isinstance(type, str):
+        raise SpecError(f"model_type: {shown(type)} is not accepted: the name of an architecture")
+    if not type:
         listed: Any = config.get("architectures")
         named = f", and the class {shown(listed[0])} says too little" if isinstance(listed, list) and listed else ""
         raise SpecError(f"model_type is missing{named}; it names the architecture in config.json")
@@ -178,7 +180,8 @@ def _meets(projector: Projector, decoder: LanguageModel) -> None:
 
 def _part(top: Fields, field: str, otherwise: str, accepted: tuple[str, ...]) -> Fields:
     part = top.sub(field, otherwise)
-    part.type = part.type if part.type in accepted else ALIASES.get(part.type, part.type)
+    alias = ALIASES.get(part.type, part.type)
+    part.type = alias if part.type not in accepted and alias in accepted else part.type
     if part.type not in accepted:
         raise _unknown(f"{field}.model_type", part.type, accepted)
     return part

@@ -25,6 +25,11 @@ def test_parameters(name: str) -> None:
 
 
 REFUSED = (
+    ({"model_type": ["llama"]}, ("model_type", "llama")),
+    ({"model_type": "internvl_chat", "vision_config": {"hidden_size": 8}}, ("llm_config",)),
+    ({"model_type": "llava", "text_config": {"model_type": "qwen2_vl"}}, ("text_config.model_type", "'qwen2_vl'")),
+    ({"model_type": "nemotron_h", "hybrid_override_pattern": "MXM"}, ("hybrid_override_pattern", "MXM")),
+    ({"model_type": "lfm2_vl", "vision_config": {"model_type": "siglip2_vision_model"}}, ("vision_config.vision_use_head",)),
     ({"model_type": "florence2"}, ("florence2", "encoder-decoder")),
     ({"model_type": "t5"}, ("t5", "encoder-decoder")),
     ({"architectures": ["CogVLMForCausalLM"]}, ("model_type", "CogVLMForCausalLM")),

@@ -83,7 +83,7 @@ def turned(fields: Fields, index: int, layers: int) -> bool:
 def routed_at(fields: Fields, family: Family, index: int, layers: int) -> bool:
     """Whether the layer's feed-forward part is a mixture of experts."""
     if family.routed == "from":
-        return index >= fields.count("first_k_dense_replace")
+        return fields.value(family.experts) is not None and index >= fields.count("first_k_dense_replace")
     if family.routed == "listed":
         kinds: Any = fields.value("mlp_layer_types", None)
         return index > 0 if not isinstance(kinds, list) or len(kinds) != layers else kinds[index] == "sparse"  # pyright: ignore[reportUnknownArgumentType]

@@ -62,6 +62,10 @@ class Given:
             raise SpecError(f"{name}: {value!r} is not a number")
         return float(value)
 
+    def whole(self, name: str, value: object, default: int) -> int:
+        """A whole number found elsewhere; `default`, noted, where there is none."""
+        return self._whole(name, value, default)
+
     def _whole(self, name: str, value: object, default: int) -> int:
         if value is None:
             self.assumptions.append(f"{name} {default}: default of transformers 5.23.0 or of the checkpoint's own code")

@@ -63,11 +63,12 @@ def _frames(given: Given, side: int) -> VideoSampling | None:
     return VideoSampling(max_frames=given.number("num_frames", 32), tokens=pooled**2, newline=newline)
 
 
-def _pinpoints(listed: Any, tile: int) -> tuple[tuple[int, int], ...]:
+def _pinpoints(stated: Any, tile: int) -> tuple[tuple[int, int], ...]:
     """(height, width) of the canvases, from (width, height) pairs or from `(1x1),...,(6x6)` in tiles."""
-    if isinstance(listed, str):
-        ends = re.findall(r"\((\d+)x(\d+)\)", listed)
-        if len(ends) >= 2 and "..." in listed:
+    listed = stated
+    if isinstance(stated, str):
+        ends = re.findall(r"\((\d+)x(\d+)\)", stated)
+        if len(ends) >= 2 and "..." in stated:
             (a, b), (c, d) = [(int(x), int(y)) for x, y in (ends[0], ends[-1])]
             return tuple((i * tile, j * tile) for i in range(a, min(c, 20) + 1) for j in range(b, min(d, 20) + 1))
         listed = [[int(x), int(y)] for x, y in re.findall(r"[\[(](\d+),\s*(\d+)[\])]", listed)]
@@ -77,7 +78,7 @@ def _pinpoints(listed: Any, tile: int) -> tuple[tuple[int, int], ...]:
     except (TypeError, ValueError):
         out = ()
     if not out or len(out) > 400:
-        raise SpecError(f"image_grid_pinpoints: {shown(listed)} is not accepted: a list of (width, height) pairs")
+        raise SpecError(f"image_grid_pinpoints: {shown(stated)} is not accepted: a list of (width, height) pairs")
     return out
 
 

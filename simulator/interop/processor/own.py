@@ -26,14 +26,14 @@ def minicpm_v(given: Given) -> Preprocessing:
     """MiniCPM-V: an overview and slices."""
     asked: Any = given.config.get("slice_config")
     slices: dict[str, Any] = cast("dict[str, Any]", asked) if isinstance(asked, dict) else {}
-    most = slices.get("max_slice_nums", given.processor.get("max_slice_nums")) or 9
-    tile = slices.get("scale_resolution", given.processor.get("scale_resolution")) or 448
+    most = slices.get("max_slice_nums", given.processor.get("max_slice_nums"))
+    tile = slices.get("scale_resolution", given.processor.get("scale_resolution"))
     newer = str(given.config.get("version", "2.6")) != "2.5"
     return Slices(
-        tile=int(tile),
+        tile=given.whole("slice_config.scale_resolution", tile, 448),
         patch=given.encoder("patch_size", 14),
-        tokens=int(given.config.get("query_num") or 64),
-        max_slices=int(most) if given.config.get("slice_mode", True) else 1,
+        tokens=given.whole("query_num", given.config.get("query_num"), 64),
+        max_slices=given.whole("slice_config.max_slice_nums", most, 9) if given.config.get("slice_mode", True) else 1,
         video=VideoSampling(fps=1.0, max_frames=64, max_slices=2) if newer else None,
     )
 
@@ -85,7 +85,7 @@ def lfm2_vl(given: Given) -> Preprocessing:
     split = read("do_image_splitting", config.get("do_image_splitting", True))
 
     def number(name: str, default: int) -> int:
-        return int(read(name) or config.get(name) or default)
+        return given.whole(name, read(name) or config.get(name), default)
 
     return NativeTiles(
         tile=number("tile_size", 512),

@@ -12,8 +12,11 @@ def internvl_chat(config: Config) -> Config:
     eyes = renamed(part(config, "vision_config"), {"qkv_bias": "attention_bias", "qk_normalization": "use_qk_norm"})
     eyes["model_type"] = "internvl_vision"
     text = renamed(part(config, "llm_config"), {})
-    if not text:
-        text = part(config, "text_config")
+    text = text or part(config, "text_config")
+    if not text or not part(config, "vision_config"):
+        raise SpecError(
+            f"{'vision_config' if text else 'llm_config'} is missing; an InternVL file has vision_config and llm_config"
+        )
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
     changed = {"model_type": "internvl", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tied}
     return {**config, **changed}
