@@ -56,14 +56,14 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
     """
     if not isinstance(config, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise SpecError("config: a mapping is expected, as in config.json")
-    type = config.get("model_type")
-    if type is not None and not isinstance(type, str):
-        raise SpecError(f"model_type: {shown(type)} is not accepted: the name of an architecture")
-    if not type:
+    stated: Any = config.get("model_type")
+    if stated is not None and not isinstance(stated, str):
+        raise SpecError(f"model_type: {shown(stated)} is not accepted: the name of an architecture")
+    config = translated(config)
+    if not config.get("model_type"):
         listed: Any = config.get("architectures")
         named = f", and the class {shown(listed[0])} says too little" if isinstance(listed, list) and listed else ""
         raise SpecError(f"model_type is missing{named}; it names the architecture in config.json")
-    config = translated(config)
     type = str(config["model_type"])
     if type not in WRAPPERS and type not in TEXTS and ALIASES.get(type) in TEXTS:
         type = ALIASES[type]
@@ -82,7 +82,20 @@ def import_config(config: dict[str, Any], name: str | None = None, processor: di
         raise SpecError(one_line(error, Lvlm, f"config of {called}")) from None
     data = {"name": called, "title": called, "sources": (source,), "assumptions": tuple(assumed), **parts}
     model = validated(Lvlm, data, f"config of {called}")
+    if type == "cogvlm2":
+        return model.model_copy(update={"language": _with_experts(model.language)})
     return _twinned(model) if type == "video_llava" else model
+
+
+def _with_experts(language: LanguageModel) -> LanguageModel:
+    """CogVLM2 owns the matrices of a layer twice, for visual tokens and for text; a token passes one of them."""
+    owned, hidden = language.other_parameters, language.hidden
+    for count, block in language.stack.runs:
+        attention, feed = block.attention, block.feed_forward
+        assert attention is not None and feed is not None
+        heads = 2 * attention.heads + 2 * attention.kv_heads
+        owned += count * hidden * (heads * attention.head_dim + 3 * feed.width)
+    return language.model_copy(update={"other_parameters": owned})
 
 
 def _twinned(model: Lvlm) -> Lvlm:

@@ -99,6 +99,7 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
             own.gemma3n,
         )
     },
+    "cogvlm2": own.glm_4v,
     "minicpmv": own.minicpm_v,
     "kimi_vl": native.kimi(4096, None),
     "kimi_k25": native.kimi(16384, _KIMI_VIDEO),

@@ -32,7 +32,7 @@ REFUSED = (
     ({"model_type": "lfm2_vl", "vision_config": {"model_type": "siglip2_vision_model"}}, ("vision_config.vision_use_head",)),
     ({"model_type": "florence2"}, ("florence2", "encoder-decoder")),
     ({"model_type": "t5"}, ("t5", "encoder-decoder")),
-    ({"architectures": ["CogVLMForCausalLM"]}, ("model_type", "CogVLMForCausalLM")),
+    ({"architectures": ["AcmeForCausalLM"]}, ("model_type", "AcmeForCausalLM")),
     ({"model_type": "molmo", "hidden_size": 3584}, ("model_type", "molmo", "--types")),
     ({"model_type": "minicpmv", "version": "1.0"}, ("version", "1.0", "2.6")),
     ({"model_type": "llava_llama", "architectures": ["LlavaLlamaForCausalLM"], "mm_vision_tower": "acme/eyes"}, ("mm_vision_tower", "acme/eyes", "known")),

@@ -81,6 +81,7 @@ WRAPPERS: dict[str, Wrapper] = {
     "perception_lm": Wrapper("perception_encoder", "llama", own.perception_lm, tied="either"),
     "got_ocr2": Wrapper("got_ocr2_vision", "qwen2", own.got_ocr2),
     "glm_4v": Wrapper("eva2_clip", "chatglm", own.glm_4v, tied="text"),
+    "cogvlm2": Wrapper("eva2_clip", "llama", own.glm_4v, tied="text"),
     "ovis2_5": Wrapper("ovis2_5_vision", "qwen3", own.ovis2),
     "idefics2": Wrapper("idefics2_vision", "mistral", own.idefics2),
     "phi4_multimodal": Wrapper(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from simulator.interop.hf.remote import intern, llava, others
-from simulator.interop.hf.remote.parts import Config
+from simulator.interop.hf.remote.parts import Config, architecture
 
 _TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
     "internvl_chat": intern.internvl_chat,
@@ -23,6 +23,7 @@ _TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
     "qwen3_omni_moe": others.omni,
     "perception_lm": others.perception_lm,
     "chatglm": others.chatglm,
+    "cogvlm2": others.cogvlm2,
     "exaone": others.flat,
     "deepseek": others.flat,
     "eagle_2_5_vl": intern.eagle,
@@ -40,6 +41,8 @@ def translated(config: Config) -> Config:
     if llava.is_original(config):
         return llava.original(config)
     type = str(config.get("model_type"))
+    if type == "None" and architecture(config) == "cogvlmforcausallm":
+        return others.cogvlm2(config)
     if (
         type in ("gemma4", "gemma3n")
         and config.get("vision_config") is None

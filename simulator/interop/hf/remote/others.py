@@ -192,6 +192,14 @@ def chatglm(config: Config) -> Config:
     return {**config, "model_type": "glm_4v", "vision_config": eyes, "text_config": flat_text(config, "chatglm")}
 
 
+def cogvlm2(config: Config) -> Config:
+    """CogVLM2, whose files name a class and no type: every layer has matrices of its own for visual tokens."""
+    eyes = renamed(part(config, "vision_config"), {"num_heads": "num_attention_heads"}) | {"model_type": "eva2_clip"}
+    text = renamed(flat_text(config, "llama"), {"num_multi_query_heads": "num_key_value_heads"})
+    joined = eyes.get("hidden_size")
+    return {**config, "model_type": "cogvlm2", "joined_size": joined, "vision_config": eyes, "text_config": text}
+
+
 def flat(config: Config) -> Config:
     """Language models in their own code that are another's under other names: EXAONE 3, DeepSeek-MoE."""
     type = str(config.get("model_type"))
