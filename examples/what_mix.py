@@ -29,7 +29,8 @@ def main(out: str, keeps: int = 10) -> None:
     frame = sweep(space)
     front = pareto(frame, ["latency_s", "fidelity"])
     print(front[[*(axis.path for axis in space.axes), "latency_s", "fidelity", "binding_stage", "binding_resource", "knee"]].to_string(index=False))
-    print(interaction(scenario, MIX).table()[["first", "second", "latency_s", "why"]].to_string(index=False))
+    for pair in interaction(scenario, MIX).table().to_dict("records"):
+        print(f"{pair['first']} with {pair['second']}: {pair['latency_s']:.3f} of the product of the two alone\n    {pair['why']}")
     print(shapley(scenario, MIX).text)
     marks = [
         go.Scatter(x=item["latency_s"], y=item["fidelity"], mode="markers", name=name) for name, item in (("all", frame), ("front", front))

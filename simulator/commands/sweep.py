@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_WORKERS = 1024
+_FILES = (".csv", ".parquet")
+_OTHER = (".json", ".jsonl", ".txt", ".tsv", ".xlsx", ".feather", ".yaml", ".yml", ".html")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +61,14 @@ def run(args: argparse.Namespace) -> int:
     metrics = args.metrics.split(",") if args.metrics else None
     out = Path(args.out) if args.out else None
     show = not args.no_progress and not args.json
+    if args.rows < 0:
+        raise SpecError(f"--rows: {args.rows} is not accepted; 0 or more")
+    if out is not None and out.suffix in _FILES and not out.parent.is_dir():
+        raise SpecError(f"--out: {out.parent} is not a folder")
+    if out is not None and out.suffix in _OTHER:
+        raise SpecError(f"--out: {out} is not accepted; a folder, or a file that ends in {' or '.join(_FILES)}")
     with workers(args.workers) as pool:
-        if out is not None and out.suffix not in (".csv", ".parquet"):
+        if out is not None and out.suffix not in _FILES:
             stored = store(space, out, metrics, executor=pool, progress=show)
             summary = {"folder": str(out), "points": stored.points, "rows": stored.rows, "files": stored.chunks}
             print(json.dumps(summary) if args.json else f"{stored.points} points, {stored.rows} rows in {stored.chunks} files in {out}")
@@ -83,21 +91,25 @@ _SHOWN = ("ttft_s", "tpot_s", "latency_s", "output_tokens_per_s", "peak_bytes", 
 _UNITS = {"ttft_s": "s", "tpot_s": "s", "latency_s": "s", "peak_bytes": "B", "energy_j": "J", "output_tokens_per_s": "token/s"}
 
 
-def print_frame(frame: pd.DataFrame, first: list[str], more: tuple[str, ...] = ()) -> None:
+def print_frame(frame: pd.DataFrame, first: list[str]) -> None:
     """The axis columns and the main metrics of a frame as a table."""
     from rich.table import Table
 
     from simulator.commands.screen import console
-    from simulator.quantity import text
 
-    names = [*first, *(name for name in (*_SHOWN, *more) if name in frame)]
+    names = [*first, *(name for name in _SHOWN if name in frame)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     for row in frame[names].astype(object).itertuples(index=False):
-        cells: list[str] = []
-        for name, value in zip(names, row, strict=True):
-            number = isinstance(value, float)
-            cells.append(text(value, _UNITS[name]) if name in _UNITS and number else f"{value:.4g}" if number else str(value))
-        table.add_row(*cells)
+        table.add_row(*(cell(name, value) for name, value in zip(names, row, strict=True)))
     console().print(table)
+
+
+def cell(name: str, value: object) -> str:
+    """A value for people."""
+    from simulator.quantity import text
+
+    if not isinstance(value, float):
+        return str(value)
+    return text(value, _UNITS[name]) if name in _UNITS else f"{value:.4g}"

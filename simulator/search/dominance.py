@@ -119,7 +119,7 @@ def thinned(costs: NDArray[np.float64], steps: NDArray[np.float64]) -> NDArray[n
 
 def _boxes(column: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """Numbers of boxes in the order of the values; 0 and infinities have their own."""
-    if step == 0.0:
+    if step < np.finfo(float).eps:
         return column
     with np.errstate(divide="ignore"):
         boxes = np.floor(np.sign(column) * np.log(np.abs(column)) / np.log1p(step))

@@ -17,6 +17,7 @@ from typing import Any, final
 import numpy as np
 
 from simulator.spec.source import SpecError
+from simulator.spec.validated import nearest
 
 _BINARY: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Mod: operator.mod,
@@ -116,7 +117,9 @@ def _value(node: ast.expr, values: Mapping[str, Any], whole: Expression) -> Any:
         try:
             return values[name]
         except KeyError:
-            raise SpecError(f"constraint: {whole.text!r}: {name!r} is not known here; accepted: {', '.join(values)}") from None
+            close = nearest(name, list(values))
+            accepted = f"did you mean {' or '.join(close)}?" if close else f"accepted: {', '.join(values)}"
+            raise SpecError(f"constraint: {whole.text!r}: {name!r} is not known here; {accepted}") from None
 
     def inner(item: ast.expr) -> Any:
         return _value(item, values, whole)

@@ -90,6 +90,8 @@ def optimise(
     """
     if evaluations != int(evaluations) or evaluations < 1:
         raise SpecError(f"evaluations: {evaluations!r} is not accepted; a whole number from 1")
+    if not 0 <= seed < 2**32:
+        raise SpecError(f"seed: {seed!r} is not accepted; 0 to {2**32 - 1}")
     if together is not None and together < 1:
         raise SpecError(f"together: {together!r} is not accepted; 1 or more")
     signs = signs_of(objectives)

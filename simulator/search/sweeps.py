@@ -67,7 +67,7 @@ def sweep(
     """
     names = columns.checked(metrics)
     parts: list[Part] = []
-    with _watched(space, progress, advance) as told:
+    with watched(space.size, progress, advance) as told:
         for part in _parts(space, space.chunks(points), names, executor):
             parts.append(part)
             told(part.points, space.size)
@@ -106,7 +106,7 @@ def store(
     folder = Path(folder)
     _claim(folder, space, names, points)
     total = done = rows = chunks = 0
-    with _watched(space, progress, advance) as told:
+    with watched(space.size, progress, advance) as told:
 
         def missing() -> Iterator[Chunk]:
             nonlocal total, done, rows, chunks
@@ -133,6 +133,8 @@ def store(
 
 
 def _claim(folder: Path, space: Space, names: tuple[str, ...], points: int) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"out: {folder} is a file; a folder is expected")
     folder.mkdir(parents=True, exist_ok=True)
     label = folder / "_space.json"
     mine = {"space": space.digest(), "size": space.size, "metrics": list(names), "points": points}
@@ -184,7 +186,8 @@ def _parts(space: Space, chunks: Iterator[Chunk], names: tuple[str, ...], execut
 
 
 @contextmanager
-def _watched(space: Space, progress: bool, advance: Advance | None) -> Generator[Advance]:
+def watched(size: int, progress: bool, advance: Advance | None = None) -> Generator[Advance]:
+    """What to tell of points that were just finished: a bar on the terminal, and `advance`."""
     if not progress:
         yield advance or _silent
         return
@@ -193,7 +196,7 @@ def _watched(space: Space, progress: bool, advance: Advance | None) -> Generator
 
     bar: Any = Progress(TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True))
     with bar:
-        task = bar.add_task("points", total=space.size)
+        task = bar.add_task("points", total=size)
 
         def told(done: int, size: int) -> None:
             bar.update(task, advance=done)

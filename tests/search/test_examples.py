@@ -18,7 +18,7 @@ from simulator.technique import registry
 
 pytest.importorskip("plotly")
 ROOT = Path(__file__).parents[2]
-SMALL = {"which_gpu": "l40s,h100-sxm", "what_mix": "3", "how_much_bandwidth": "5", "where_is_the_bottleneck": "2"}
+SMALL = {"which_gpu": "l40s,h100-sxm", "what_mix": "3", "how_much_bandwidth": "5", "where_is_the_bottleneck": "2", "too_many_to_try": "60"}
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -44,8 +44,21 @@ def test_sweep_and_search_commands(capsys: pytest.CaptureFixture[str], tmp_path:
     assert main(["search", str(file), "--json", "--where", "tpot_s <= 1"]) == 0
     winners = json.loads(capsys.readouterr().out)
     assert 0 < len(winners) <= 4 and "gave_up_ttft_s" in winners[0]
-    assert main(["search", str(file), "--objective", "nonsense"]) == 2
-    assert "nonsense" in capsys.readouterr().err
+    for arguments, words in (
+        (["--objective", "ttf_s"], "did you mean ttft_s"), (["--where", "tpot <= 1"], "did you mean tpot_s"), (["--evaluations", "0"], "0 is not accepted"),
+        (["--storage", str(tmp_path / "journal")], "give --evaluations"), (["--evaluations", "2", "--storage", str(file)], "it holds something else"),
+        (["--evaluations", "2", "--seed", "-1"], "seed: -1"), (["--epsilon", "-1"], "epsilon: -1"),
+    ):  # fmt: skip
+        assert main(["search", str(file), "--no-progress", *arguments]) == 2
+        assert words in capsys.readouterr().err
+    assert main(["search", str(file), "--no-progress", "--metrics", "tpot_s", "--where", "ttft_s < 0"]) == 0
+    assert "0 winners of 4 rows" in (said := capsys.readouterr().out) and "0 satisfy ttft_s < 0" in said
+    for count in (2, 3):
+        assert main(["search", str(file), "--no-progress", "--evaluations", str(count), "--storage", str(tmp_path / "journal")]) == 0
+        assert f"of {count} rows" in capsys.readouterr().out
+    for out, words in (("x.json", "ends in .csv or .parquet"), ("no/x.csv", "is not a folder"), ("space.yaml", "not accepted")):
+        assert main(["sweep", str(file), "--no-progress", "--out", str(tmp_path / out)]) == 2
+        assert words in capsys.readouterr().err
 
 
 BASE = Scenario(model="qwen2.5-vl-7b", hardware="l40s", workload=Workload(text_tokens=64), parallel={"tp": 2})

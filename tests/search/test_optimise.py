@@ -39,7 +39,7 @@ def test_two_percent_find_the_front(name: str) -> None:
 @pytest.mark.parametrize("name", SPACES)
 def test_two_percent_find_the_front_with_ten_seeds(name: str) -> None:
     found = [SPACES[name].found(seed) for seed in range(10)]
-    assert np.mean(found) >= 0.99 and min(found) >= 0.98 and max(found) <= 1.0 + 1e-9, found
+    assert min(found) >= 0.99 and max(found) <= 1.0 + 1e-9, found
 
 
 SMALL = {"workload.batch": list(range(1, 65)), "techniques.fastv.keep": [0.05 * k for k in range(1, 21)]}
