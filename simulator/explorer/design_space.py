@@ -53,7 +53,7 @@ def render(choice: Choice) -> None:
     up = second.selectbox("Up", metrics, index=metrics.index("latency_s"), format_func=lambda name: METRICS[name].title, key="d.y", bind="query-params")
     base = choice.baseline
     axes: dict[str, Any] = {"hardware": hardware, "techniques": _mixes(mix), "workload.batch": sorted(batches)}
-    columns = list(dict.fromkeys([*needed(across), *needed(up), *needed("latency_s"), "ttft_s", "tpot_s", "fidelity", "cost_usd", "peak_bytes"]))
+    columns = list(dict.fromkeys(column for metric in METRICS for column in needed(metric)))  # another axis is then another look at the same frame
     try:
         frame = swept(base, axes, columns, "space")
         if frame is None:

@@ -25,6 +25,7 @@ WIDTH, SCALE = 1100, 2
 """Of a PNG: width [CSS pixel] and device pixels per CSS pixel."""
 PATIENCE = 30.0
 """Longest wait for a picture [s], and for Chromium to start."""
+PRESENT = "Drawn by Chromium on the server, a few seconds the first time; the camera above the figure saves a PNG without it"
 ABSENT = "Needs kaleido and Chromium on the server; the camera above the figure saves a PNG without them"
 
 
@@ -117,4 +118,4 @@ def figure_downloads(figures: dict[str, Draw], key: str) -> None:
         label = name.replace("-", " ").capitalize()
         st.download_button(f"{label} HTML", lambda draw=draw: html(draw), f"{name}.html", "text/html", key=f"{key}-{name}-html", on_click="ignore", icon=":material/download:")
         st.download_button(f"{label} PNG", lambda draw=draw: png(draw), f"{name}.png", "image/png", key=f"{key}-{name}-png", on_click="ignore", icon=":material/image:",
-                           disabled=not can_draw(), help=None if can_draw() else ABSENT)  # fmt: skip
+                           disabled=not can_draw(), help=PRESENT if can_draw() else ABSENT)  # fmt: skip

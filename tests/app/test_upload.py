@@ -169,3 +169,12 @@ def test_cut_off_video_is_a_sentence_or_its_size(share, tmp_path):
     with pytest.raises(SpecError, match=r"clip\.mp4") as caught:
         sizes_of("clip.mp4", content[: int(len(content) * share)])
     assert "\n" not in str(caught.value) and "/tmp" not in str(caught.value)
+
+
+def test_a_dropped_video_is_what_the_page_looks_at(tmp_path):
+    content = clip(tmp_path / "clip.mp4")
+    test = app()
+    before = [item.value for item in test.metric]
+    test.file_uploader(key="drop").set_value(("clip.mp4", content, "video/mp4")).run()
+    assert not test.exception and test.selectbox(key="look").value == "custom" and test.number_input(key="vw").value == 64
+    assert [item.value for item in test.metric] != before
