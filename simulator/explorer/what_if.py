@@ -15,6 +15,7 @@ from simulator.spec.load_hardware import load_hardware
 from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
 
+_WHERE = {"model": "with", "hardware": "on", "engine": "under", "format": "in"}
 BANDS = "Ranges hold 80% of outcomes. That of a change is narrower than that of the value, as both sides share most of what is uncertain."
 
 
@@ -52,10 +53,10 @@ def _headline(baseline: Estimate, variant: Estimate, asked: Scenario) -> None:
     before, work = baseline.scenario, baseline.scenario.workload
     model, device = name_of(before)
     mix = " + ".join(use.kind for use in asked.techniques)
-    other = [f"{field} {getattr(asked, field)}" for field in ("model", "hardware", "engine", "format") if getattr(asked, field) != getattr(before, field)]
+    other = [f"{word} {getattr(asked, field)}" for field, word in _WHERE.items() if getattr(asked, field) != getattr(before, field)]
     if asked.parallel != before.parallel:
-        other.append(f"TP {asked.parallel.tp}")
-    question = ", ".join(item for item in (mix, *other) if item)
+        other.append(f"at TP {asked.parallel.tp}")
+    question = " ".join(item for item in (mix, *other) if item)
     if not question:
         st.subheader(f"{model} on {device}", anchor=False)
     elif variant is baseline:
