@@ -37,7 +37,7 @@ def render(choice: Choice) -> None:
     if choice.baseline is None:
         way_out(choice.problem, "space")
         return
-    lead(choice.baseline, "What to add to the baseline on the left, and where to run it:")
+    lead(choice.baseline, "What to add to the baseline, and where to run it:")
     first, second = st.columns([3, 1])
     mix = first.multiselect("Every mix of", names(), default=MIX, key="d.mix", max_selections=8, wrap=True, bind="query-params")
     batches = second.multiselect("At batch", [1, 2, 4, 8, 16, 32, 64, 128], default=[1, 8, 32], key="d.batch", wrap=True, bind="query-params")

@@ -27,7 +27,7 @@ def render(choice: Choice) -> None:
     if choice.baseline is None:
         way_out(choice.problem, "pairs")
         return
-    lead(choice.baseline, "What techniques do to each other on the baseline on the left:")
+    lead(choice.baseline, "How techniques couple on the baseline:")
     first, second = st.columns([3, 1])
     kinds = first.multiselect("Techniques, in the order in which they are added", names(), default=MIX, key="i.mix", max_selections=8, wrap=True, bind="query-params",
                               help="Alone, in pairs and all together")  # fmt: skip
