@@ -121,7 +121,7 @@ def _boxes(column: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """Numbers of boxes in the order of the values; 0 and infinities have their own."""
     if step < np.finfo(float).eps:
         return column
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         boxes = np.floor(np.sign(column) * np.log(np.abs(column)) / np.log1p(step))
     # Logarithms of what is below 1 are negative: each sign gets a stretch of its own, with 0 between.
     far = np.abs(boxes[np.isfinite(boxes)]).max(initial=0.0) + 1.0

@@ -23,7 +23,7 @@ from simulator.search import (
     shapley,
     solve,
 )
-from simulator.search.dominance import divided, swept
+from simulator.search.dominance import divided, hypervolume, swept, thinned, volume
 from simulator.search.front import knees
 from simulator.search.line import crossings
 from simulator.search.pick import with_numbers
@@ -193,6 +193,45 @@ def test_epsilon_keeps_a_winner_near_each_winner() -> None:
     for _, row in whole.iterrows():
         near = (some["a"] <= row["a"] * 1.1) & (some["b"] <= row["b"] * 1.1) & (some["c"] >= row["c"] * 0.9)
         assert near.any()
+
+
+@pytest.mark.parametrize("steps", [(0.1, 0.1, 0.1), (0.5, 0.0, 0.02), (1e-310, 1e-9, 1e-310)])
+def test_each_winner_has_one_within_the_step(steps: tuple[float, ...]) -> None:
+    generator = np.random.default_rng(2)
+    rows = generator.exponential(size=(3000, 3))
+    rows = rows / rows.sum(axis=1, keepdims=True) * np.array([1.0, 1e-6, 1e6])
+    rows[:, 1] -= 0.4e-6  # both signs
+    rows = np.concatenate([rows, [[0.0, 1e-6, np.inf], [2.0, -np.inf, np.inf], [0.0, 0.0, 2e6]]])
+    rows = rows[nondominated(rows)]
+    assert len(rows) > 2000
+    kept = rows[thinned(rows, np.array(steps))]
+    reach = np.abs(np.where(np.isfinite(rows), rows, 0.0)) * steps
+    near = (kept[None] <= (rows + reach)[:, None] * (1 + 1e-12 * np.sign(rows[:, None]))).all(axis=2)
+    assert near.any(axis=1).all() and 0 < len(kept) <= len(rows)
+    assert len(kept) < 0.9 * len(rows) or max(steps) < 0.1
+
+
+def test_epsilon_by_name() -> None:
+    frame = pd.DataFrame({"a": [1.0, 1.05, 2.0], "b": [3.0, 2.0, 1.0]})
+    aims = {"a": "min", "b": "min"}
+    assert pareto(frame, aims, epsilon={"a": 0.2}).index.tolist() == [1, 2], "the second stands for the first, which is as good on a"
+    assert pareto(frame, aims, epsilon={"b": 0.2}).index.tolist() == [0, 1, 2]
+    assert len(pareto(frame, aims, epsilon={"a": 2.0, "b": 5.0})) == 1
+    for wrong in ({"c": 0.1}, {"a": -1.0}, float("nan")):
+        with pytest.raises(SpecError, match="epsilon"):
+            pareto(frame, aims, epsilon=wrong)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+def test_both_ways_to_a_volume_agree_with_counting(columns: int) -> None:
+    generator = np.random.default_rng(columns)
+    rows, reference = generator.random((40, columns)), np.full(columns, 0.9)
+    samples = generator.random((200_000, columns)) * 0.9
+    counted = (rows[:, None] <= samples[None, :]).all(axis=2).any(axis=0).mean() * 0.9**columns
+    inside = rows[(rows < reference).all(axis=1)]
+    assert volume(inside[nondominated(inside)], reference) == pytest.approx(counted, abs=4e-3)
+    assert hypervolume(rows, reference) == pytest.approx(volume(inside[nondominated(inside)], reference), rel=1e-12)
+    assert hypervolume(np.array([[1.0] * columns, [np.nan] * columns]), reference) == 0.0
 
 
 def test_knee_of_a_corner() -> None:
