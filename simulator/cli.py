@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from simulator.spec.source import SpecError
 
     try:
-        return int(module.run(parser.parse_args(given[1:])))
+        return int(module.run(parser.parse_intermixed_args(given[1:])))
     except SpecError as error:
         return refuse(parser.prog, str(error))
     except BrokenPipeError:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from simulator.literature.entry import OPERATORS, TAXONOMY, Entry
+from simulator.literature.entry import OPERATORS, TAXONOMY, Entry, Modality
 from simulator.literature.presets import load_presets
 
 CATALOGUE = Path(__file__).with_name("entries.yaml")
@@ -38,15 +40,29 @@ def _read(row: dict[str, object]) -> Entry:
     try:
         return Entry.model_validate(row)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"entry {row.get('id')!r}: {field}: {first['msg']}") from error
+        found = {".".join(str(part) for part in item["loc"]): item["msg"] for item in error.errors()}
+        said = [_words(field, message) for field, message in found.items() if not any(other.startswith(f"{field}.") for other in found)]
+        raise ValueError(f"entry {row.get('id')!r}: {'; '.join(said)}") from error
+
+
+def _words(field: str, message: str) -> str:
+    """What is wrong with a field, without what pydantic puts around it."""
+    message = message.removeprefix("Value error, ")
+    if message == "Extra inputs are not permitted":
+        return f"{field}: no such field; accepted: {', '.join(name for name in Entry.model_fields if name != 'presets')}"
+    if message == "Input should be a valid string":
+        return f"{field}: a text is expected; put it in quotes"
+    return message if message.startswith(f"{field}:") else f"{field}: {message}"
 
 
 def find(identifier: str, entries: Iterable[Entry] | None = None) -> Entry:
-    """The entry with this id, or ValueError naming near ones."""
+    """The entry with this id, or the one method of this name in any casing; otherwise ValueError naming near ones."""
     known = {entry.id: entry for entry in (load_entries() if entries is None else entries)}
     if identifier not in known:
+        name = identifier.strip().casefold()
+        named = [known[name]] if name in known else [entry for entry in known.values() if entry.method.casefold() == name]
+        if len(named) == 1:
+            return named[0]
         near = get_close_matches(identifier.lower(), known, n=5, cutoff=0.5) or [name for name in known if identifier.lower()[:4] in name][:5]
         raise ValueError(
             f"entry: {identifier!r} is not in the catalogue; accepted: an id"
@@ -71,7 +87,7 @@ def search(
 ) -> tuple[Entry, ...]:
     """Entries that hold every word of `text` and pass every filter given; `year` is one year or (first, last).
 
-    Raises ValueError for a stage outside the taxonomy or an operator the schema lacks.
+    Raises ValueError for a stage outside the taxonomy, and for an operator or a modality the schema lacks.
     """
     words = text.lower().split()
     entries = tuple(load_entries() if entries is None else entries)
@@ -79,6 +95,8 @@ def search(
         raise ValueError(f"stage: {stage!r} is not known; accepted: {', '.join(TAXONOMY)}")
     if operator is not None and operator.upper() not in OPERATORS:
         raise ValueError(f"operator: {operator!r} is not known; accepted: {', '.join(sorted(OPERATORS))}")
+    if modality is not None and modality not in get_args(Modality):
+        raise ValueError(f"modality: {modality!r} is not known; accepted: {', '.join(get_args(Modality))}")
     first, last = year if isinstance(year, tuple) else (year, year)
 
     def keep(entry: Entry) -> bool:
@@ -118,18 +136,31 @@ def coverage(entries: Iterable[Entry] | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "category", "papers", "with_preset", "with_figures", "training_free"])
 
 
+def namesakes(entry: Entry, entries: Iterable[Entry] | None = None) -> list[str]:
+    """Ids of other entries whose method has this name in any casing."""
+    others = load_entries() if entries is None else entries
+    return [other.id for other in others if other.id != entry.id and other.method.casefold() == entry.method.casefold()]
+
+
 def add(entry: Entry | Mapping[str, object], path: Path = CATALOGUE) -> Entry:
     """Append a checked entry to the catalogue file. Refuses one whose id, arXiv id or title is there already."""
-    new = entry if isinstance(entry, Entry) else _read(dict(entry))
-    clash = _clash(new, load_entries(path))
-    if clash:
-        raise ValueError(clash)
-    data = new.model_dump(mode="json", exclude={"presets"}, exclude_defaults=True)
-    text = yaml.safe_dump([data], sort_keys=False, allow_unicode=True, width=10_000)
+    return add_all([entry], path)[0]
+
+
+def add_all(entries: Iterable[Entry | Mapping[str, object]], path: Path = CATALOGUE) -> tuple[Entry, ...]:
+    """Append checked entries to the catalogue file: all of them, or none where one is refused."""
+    new: list[Entry] = []
+    for entry in entries:
+        new.append(entry if isinstance(entry, Entry) else _read(dict(entry)))
+        clash = _clash(new[-1], [*load_entries(path), *new[:-1]])
+        if clash:
+            raise ValueError(clash)
+    data = [entry.model_dump(mode="json", exclude={"presets"}, exclude_defaults=True) for entry in new]
     with path.open("a", encoding="utf-8") as file:
-        file.write("\n" + text)
+        for row in data:
+            file.write("\n" + yaml.safe_dump([row], sort_keys=False, allow_unicode=True, width=10_000))
     load_entries.cache_clear()
-    return new
+    return tuple(new)
 
 
 def _clash(entry: Entry, others: Iterable[Entry]) -> str:
@@ -144,7 +175,9 @@ def _clash(entry: Entry, others: Iterable[Entry]) -> str:
 
 
 def _plain(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", " ", title.lower()).strip()
+    """A title without casing, accents and punctuation, in any script."""
+    text = unicodedata.normalize("NFKD", title.casefold())
+    return re.sub(r"[\W_]+", " ", "".join(sign for sign in text if not unicodedata.combining(sign))).strip()
 
 
 def check(presets: Mapping[str, str] | None = None, entries: Iterable[Entry] | None = None) -> list[str]:

@@ -136,9 +136,11 @@ class Entry(BaseModel):
     @field_validator("arxiv")
     @classmethod
     def _arxiv(cls, value: str) -> str:
-        if value and not re.fullmatch(r"\d{4}\.\d{4,5}", value):
-            raise ValueError(f"arxiv: {value!r} is not an arXiv id; accepted: 2403.06764, or empty")
-        return value
+        """The bare id, also of `arXiv:2403.06764v2` and of an address."""
+        bare = re.sub(r"^(arxiv:|https?://(www\.)?arxiv\.org/(abs|pdf|html)/)|(v\d+)?(\.pdf)?$", "", value.strip(), flags=re.IGNORECASE)
+        if bare and not re.fullmatch(r"\d\d(0[1-9]|1[0-2])\.\d{4,5}", bare):
+            raise ValueError(f"arxiv: {value!r} is not an arXiv id (year, month, number); accepted: 2403.06764, or empty")
+        return bare
 
     @field_validator("operators")
     @classmethod

@@ -17,6 +17,13 @@ tokens verified strictly, output tokens, bits of the weights over 16."""
 TASKS = ("grounding", "text_rich", "general_vqa", "reasoning", "captioning", "video")
 """Task classes, after the survey's table of benchmarks (arXiv 2604.05546, Table 6)."""
 
+CLASSES = ("fixed_grid", "tiled", "native_resolution", "other")
+"""How a model turns a picture into tokens."""
+
+_MORE, _FEWER = "cells without a column", "no cell for this column"
+
+_NUMBERS = ("kept", "baseline", "value", "retained", "items")
+
 
 @final
 @dataclass(frozen=True)
@@ -50,15 +57,25 @@ class Evidence:
 
 @cache
 def load_evidence(path: Path = TABLE) -> tuple[Evidence, ...]:
-    """Every row of the evidence table. Raises ValueError for a fraction, axis or task class out of range."""
+    """Every row of the evidence table. Raises ValueError, with the line, for a fraction, axis, model or task class out of range."""
     with path.open(encoding="utf-8", newline="") as lines:
-        return tuple(_read(row) for row in csv.DictReader(lines))
+        reader = csv.DictReader(lines, restkey=_MORE, restval=_FEWER)
+        return tuple(_read(row, f"{path.name} line {reader.line_num}") for row in reader)
 
 
-def _read(row: dict[str, str]) -> Evidence:
+def _read(row: dict[str, str], line: str) -> Evidence:
+    if _MORE in row or _FEWER in row.values():
+        raise ValueError(f"{line} ({row['technique']}): {'more' if _MORE in row else 'fewer'} cells than columns; text with a comma needs quotes")
+    for name in _NUMBERS:
+        try:
+            float(row[name])
+        except ValueError:
+            raise ValueError(f"{name}: {row[name]!r} in {line} ({row['technique']}) is not a number; is a column missing before it?") from None
     kept, retained = float(row["kept"]), float(row["retained"])
     baseline, value = float(row["baseline"]), float(row["value"])
-    where = f"evidence of {row['technique']} on {row['benchmark']}"
+    where = f"{line}, {row['technique']} on {row['benchmark']}"
+    if row["model_class"] not in CLASSES:
+        raise ValueError(f"model_class: {row['model_class']!r} in {where}; accepted: {', '.join(CLASSES)}")
     if not 0 < kept <= 1:
         raise ValueError(f"kept: {kept} in {where}; accepted: above 0, at most 1")
     if row["axis"] not in AXES:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulator.literature.catalogue import CATALOGUE, add, check, coverage, find, search
+from simulator.literature.catalogue import CATALOGUE, add_all, check, coverage, find, load_entries, namesakes, search
 from simulator.literature.citation import bibtex
 from simulator.literature.entry import Entry
 from simulator.literature.evidence import load_evidence
@@ -88,10 +88,22 @@ def export_text(format: str, entries: Iterable[Entry] | None = None) -> str:
     return export(format, entries)
 
 
-def add_text(entry: Mapping[str, object], path: Path = CATALOGUE) -> str:
-    """Add an entry and say where it went."""
-    new = add(entry, path)
-    return f"added {new.id} to {path.name}"
+def add_text(entries: Iterable[Mapping[str, object]], path: Path = CATALOGUE) -> str:
+    """Add entries and say where they went, what else has their names, and what they still lack."""
+    lines: list[str] = []
+    cited = {preset.entry for preset in load_presets().values()}
+    for new in add_all(entries, path):
+        lines.append(f"added {new.id} to {path.name}")
+        others = namesakes(new, load_entries(path))
+        if others:
+            lines.append(f"  its name is also that of {', '.join(others)}")
+        if not new.authors:
+            lines.append("  authors: none, so BibTeX has none")
+        elif not new.checked:
+            lines.append("  checked: empty, so BibTeX says that title and authors are not checked; name where you read them")
+        if new.id not in cited and not new.no_preset_reason:
+            lines.append("  next: a line in presets.csv that cites it, or no_preset_reason in the entry; then `lvlm-sim literature check`")
+    return "\n".join(lines)
 
 
 def check_text(presets: Mapping[str, str] | None = None) -> tuple[str, bool]:

@@ -76,21 +76,41 @@ def write_yaml(data: dict[str, Any]) -> str:
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """The mapping in a YAML file; anything else is a `SpecError` of one line: file, line, problem."""
+    return parse_yaml(_contents(path), str(path))
+
+
+def read_rows(path: Path | str) -> list[dict[str, Any]]:
+    """The mappings in a YAML file: one, or a list of them."""
+    data = _parse(_contents(path), str(path))
+    rows: list[Any] = (data or [None]) if isinstance(data, list) else [data]
+    for row in rows:
+        if not isinstance(row, dict):
+            raise SpecError(f"{path}: holds {_kind(row)}; a mapping (`name: value` lines) or a list of them is expected")
+    return rows
+
+
+def _contents(path: Path | str) -> str:
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise SpecError(f"{path}: not a text file in UTF-8 (byte {error.start})") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SpecError(f"{path}: cannot be read: {reason}") from None
-    return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """The mapping in a YAML text; `where` names the text in error messages."""
+    data = _parse(text, where)
+    if not isinstance(data, dict):
+        raise SpecError(f"{where}: holds {_kind(data)}; a mapping (`name: value` lines) is expected")
+    return data  # pyright: ignore[reportUnknownVariableType]
+
+
+def _parse(text: str, where: str) -> Any:
     try:
         _refuse_depth(text, where)
-        data = yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
+        return yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise SpecError(f"{where}{f':{mark.line + 1}' if mark else ''}: {error.problem or error.context}") from None
@@ -100,9 +120,6 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         raise SpecError(f"{where}: nested too deep") from None
     except ValueError as error:
         raise SpecError(f"{where}: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise SpecError(f"{where}: holds {_kind(data)}; a mapping (`name: value` lines) is expected")
-    return data  # pyright: ignore[reportUnknownVariableType]
 
 
 def _refuse_depth(text: str, where: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator.cli import main
 from simulator.literature import (
     Entry,
     add,
@@ -25,7 +26,8 @@ from simulator.literature import (
     report,
     search,
 )
-from simulator.literature.catalogue import CATALOGUE
+from simulator.literature.catalogue import CATALOGUE, _plain, add_all
+from simulator.literature.report import add_text
 
 SHARED = Path(os.environ.get("LVLM_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 
@@ -38,7 +40,7 @@ def new_entry(**changes: object) -> dict[str, object]:
         "placements": [{"stage": "Prefilling", "category": "Sparse Attention"}],
         "venue": "arXiv",
         "year": 2026,
-        "arxiv": "2699.00001",
+        "arxiv": "2612.99999",
         "summary": "Does something that no paper in the catalogue has done yet.",
         "no_preset_reason": "Only here to be tested.",
     }
@@ -208,3 +210,58 @@ def test_reports_for_the_command() -> None:
     text, clean = report.check_text()
     assert clean and text.startswith(f"{len(load_entries())} entries, no problem;")
     assert not report.check_text({"orphan": "nobody"})[1]
+
+
+MINE: dict[str, object] = {
+    "id": "mine", "method": "fastv", "title": "A title nobody has", "venue": "arXiv", "year": 2026, "arxiv": "2612.99998",
+    "placements": [{"stage": "Prefilling", "category": "Sparse Attention"}], "summary": "One sentence that says what it does.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["2403.06764", "arXiv:2403.06764v2", "https://arxiv.org/abs/2403.06764", "http://www.arxiv.org/pdf/2403.06764v1.pdf"])
+def test_an_arxiv_id_is_the_same_however_it_is_written(text: str) -> None:
+    assert Entry.model_validate({**MINE, "arxiv": text}).arxiv == "2403.06764"
+    with pytest.raises(ValueError, match="already as 'fastv'"):
+        add({**MINE, "arxiv": text}, CATALOGUE)
+
+
+def test_titles_are_compared_in_any_script() -> None:
+    assert _plain("视觉令牌压缩") != _plain("视觉令牌") and _plain("視覚") != ""
+    assert _plain("Naïve “Tokens”: 100 %") == _plain("naive tokens -- 100")
+
+
+def test_what_is_wrong_with_an_entry_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"venue: Field required; arxiv: a text is expected; put it in quotes") as error:
+        add({name: value for name, value in MINE.items() if name != "venue"} | {"arxiv": 2612.5}, tmp_path / "none.yaml")
+    assert "Value error" not in str(error.value)
+
+
+def test_entries_are_added_all_or_none(tmp_path: Path) -> None:
+    file = tmp_path / "entries.yaml"
+    file.write_text("[]\n")
+    with pytest.raises(ValueError, match="already as 'mine'"):
+        add_all([MINE, {**MINE, "id": "other", "title": "Another"}], file)
+    assert file.read_text() == "[]\n"
+
+
+def test_adding_says_what_is_left_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "entries.yaml"
+    file.write_text(CATALOGUE.read_text(encoding="utf-8"), encoding="utf-8")
+    text = add_text([MINE], file)
+    assert "added mine" in text and "also that of fastv" in text and "presets.csv" in text and "authors: none" in text
+
+
+def test_a_method_is_found_by_its_name() -> None:
+    assert find("FastV").id == find(" fastv ").id == "fastv"
+    with pytest.raises(ValueError, match="such as specvlm"):
+        find("SpecVLM")  # two methods
+
+
+def test_the_command_takes_words_before_and_after_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["literature", "export", "--as", "bibtex", "hybridkv"]) == 0
+    assert capsys.readouterr().out.startswith("@")
+    assert main(["literature", "list", "kv", "cache", "--stage", "decoding", "--year", "2024-2026", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) > 3 and all(2024 <= row["year"] <= 2026 for row in found)
+    assert main(["literature", "list", "--modality", "audio"]) == 2
+    assert "accepted: image" in capsys.readouterr().err
