@@ -41,3 +41,12 @@ def test_a_data_parallel_encoder_deals_out_whole_pictures() -> None:
     assert data[4].seconds == pytest.approx(data[1].seconds)
     assert data[5].matmul_flops == pytest.approx(5 * alone.stages["encode"].matmul_flops)
     assert data[5].seconds > 1.5 * data[4].seconds
+
+
+def test_experts_over_replicas_cost_the_replicas_and_no_more() -> None:
+    """Four devices as four replicas: with experts split over them (ep 4) or held by each, the rent is that of four."""
+    split = _estimate(64, model="kimi-vl-a3b", parallel={"dp": 4, "ep": 4})
+    held = _estimate(64, model="kimi-vl-a3b", parallel={"dp": 4})
+    assert split.memory.weight_bytes < 0.5 * held.memory.weight_bytes
+    assert split.stages["prefill"].matmul_flops == pytest.approx(held.stages["prefill"].matmul_flops)
+    assert split.cost_usd / split.latency_s == pytest.approx(held.cost_usd / held.latency_s)

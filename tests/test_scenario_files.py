@@ -28,7 +28,7 @@ def whole_scenarios(draw: st.DrawFn) -> Scenario:
     images = st.builds(Image, width=side, height=side, count=degree, format=st.sampled_from(["jpeg", "png", "webp", "raw", "other"]))
     clip = st.builds(Video, width=side, height=side, duration=st.floats(0.1, 1e6), fps=st.floats(0.1, 1e3))
     sampled = st.builds(Video, width=side, height=side, frames=side)
-    tp = draw(degree)
+    tp, joined = draw(degree), draw(st.sampled_from([1, 2]))
     return Scenario(
         model=draw(st.text(min_size=1, max_size=20)),
         hardware=draw(st.sampled_from(["h100-sxm", "mine.yaml", "null", "1e3", "2024-01-01"])),
@@ -38,7 +38,7 @@ def whole_scenarios(draw: st.DrawFn) -> Scenario:
             text_tokens=draw(side), output_tokens=draw(side), batch=draw(side), processor=draw(st.sampled_from(["fast", "slow"])),
         ),
         format=draw(st.sampled_from(["bf16", "fp8", "int4"])),
-        parallel=Parallelism(tp=tp, pp=draw(degree), dp=draw(degree), ep=draw(st.sampled_from([1, tp, 2 * tp])), encoder=draw(st.sampled_from(["tensor", "data"]))),
+        parallel=Parallelism(tp=tp, pp=draw(degree), dp=joined * draw(degree), ep=draw(st.sampled_from([1, joined * tp])), encoder=draw(st.sampled_from(["tensor", "data"]))),
         techniques=tuple(uses),
         preprocess=draw(st.booleans()),
         scale=HardwareScale(bandwidth=draw(factor), flops=draw(factor), capacity=draw(factor), link=draw(factor), price=draw(factor)),

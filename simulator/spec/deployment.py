@@ -94,7 +94,8 @@ class Engine(Spec):
 
 
 class Parallelism(Spec):
-    """Degrees of parallelism. encoder: how the vision tower uses the tensor-parallel group."""
+    """Degrees of parallelism. ep: experts are split over so many of the devices; above tp it joins ep / tp of the dp replicas.
+    encoder: how the vision tower uses the tensor-parallel group."""
 
     tp: int = Field(default=1, ge=1, le=1024)
     pp: int = Field(default=1, ge=1, le=1024)
@@ -106,12 +107,15 @@ class Parallelism(Spec):
     def _experts_fit(self) -> Parallelism:
         if self.ep > 1 and self.ep % self.tp and self.tp % self.ep:
             raise ValueError(f"ep: {self.ep} neither divides nor is a multiple of tp {self.tp}")
+        joined = max(1, self.ep // self.tp)
+        if self.dp % joined:
+            raise ValueError(f"ep: {self.ep} over tp {self.tp} joins {joined} replicas, but dp is {self.dp}; accepted: dp a multiple of {joined}, or ep up to {self.tp}")
         return self
 
     @property
     def devices(self) -> int:
         """Devices in use."""
-        return max(self.tp, self.ep) * self.pp * self.dp
+        return self.tp * self.pp * self.dp
 
 
 @lru_cache(maxsize=1)
