@@ -233,3 +233,23 @@ def test_a_name_is_not_markup(capsys: pytest.CaptureFixture[str], tmp_path: Path
     for verb in ("estimate", "compare"):
         status, out, err = run(capsys, verb, "--model", "smolvlm-256m", "--hardware", "[red].yaml")
         assert status == 0 and err == "" and "[red]" in out
+
+
+def test_an_imported_file_answers_as_the_shipped_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Pictures are told apart by a kind that the written file must name (here the first scheme's, a default)."""
+    text = {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
+            "num_key_value_heads": 32, "vocab_size": 32064, "max_position_embeddings": 4096}  # fmt: skip
+    tower = {"model_type": "clip_vision_model", "hidden_size": 1024, "image_size": 336, "intermediate_size": 4096, "num_attention_heads": 16,
+             "num_hidden_layers": 24, "patch_size": 14}  # fmt: skip
+    config, file = tmp_path / "config.json", tmp_path / "mine.yaml"
+    config.write_text(json.dumps({"model_type": "llava", "vision_feature_layer": -2, "text_config": text, "vision_config": tower}), encoding="utf-8")
+    assert run(capsys, "import", str(config), "--name", "mine", "--out", str(file))[0] == 0
+    stages: list[dict[str, object]] = []
+    for model in (str(file), "llava-1.5-7b"):
+        status, out, err = run(capsys, "estimate", "--model", model, "--hardware", "h100-sxm", "--image", "640x480", "--json")
+        assert status == 0, err
+        stages.append(json.loads(out)["stages"])
+    assert stages[0] == stages[1]
+    printed = json.loads(run(capsys, "import", str(config), "--name", "mine", "--json")[1])
+    file.write_text(json.dumps(printed), encoding="utf-8")
+    assert run(capsys, "estimate", "--model", str(file), "--hardware", "h100-sxm", "--image", "640x480")[0] == 0

@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Import, then write the YAML."""
     from simulator.interop.hf.vision import TOWERS
     from simulator.interop.hf_config import import_config, supported
+    from simulator.interop.write_model import model_data
     from simulator.spec.yaml import write_yaml
 
     if args.types:
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.config is None:
         raise SpecError("argument config is required: give a checkpoint's config.json (--types lists what can be imported)")
     model = import_config(_read(args.config), args.name, _read(args.processor) if args.processor else None)
-    data = model.model_dump(mode="json", exclude_defaults=True)
+    data = model_data(model)
     if args.json:
         print(json.dumps(data))
         return 0

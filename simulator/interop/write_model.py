@@ -11,12 +11,18 @@ from simulator.spec.model import Lvlm
 WIDTH = 116
 
 
-def model_yaml(model: Lvlm, comment: str = "") -> str:
-    """YAML that `load_model` reads back to the same spec."""
+def model_data(model: Lvlm) -> dict[str, Any]:
+    """What is not default, and the kinds that tell the schemes apart: enough to read the same spec back."""
     data = model.model_dump(mode="json", exclude_defaults=True)
     preprocessing = data.get("preprocessing")
     if model.preprocessing is not None and isinstance(preprocessing, dict):
         data["preprocessing"] = {"kind": model.preprocessing.kind, **preprocessing}
+    return data
+
+
+def model_yaml(model: Lvlm, comment: str = "") -> str:
+    """YAML that `load_model` reads back to the same spec."""
+    data = model_data(model)
     lines = [f"# {comment}"] if comment else []
     for key, value in data.items():
         lines.extend(_lines(str(key), value, 0))
