@@ -1,4 +1,9 @@
-"""Couplings 5-10, 13-15, 18 and 19 of the survey's taxonomy: each test fails if the coupling is taken out."""
+"""Couplings 5-10, 13-16, 18 and 19 of the survey's taxonomy: each test fails if the coupling is taken out.
+
+Of 16 (interference) the load of equal requests knows one half: prompts of others stall running decodes. That a split of the stages
+ends this, or a split of one device's processors, and 17 (a stream keeps up if a chunk is encoded, read and answered within its own
+length) need requests and chunks that arrive over time, which nothing here has.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from simulator.assemble import case_of
 from simulator.attention import Attention
 from simulator.build.language import build_decoder
+from simulator.load import ClosedLoop, Parts, closed_loop, parts
 from simulator.ops import Collective, Shape, Tokens
 from simulator.program import edit
+from simulator.spec.scenario import Scenario, TechniqueUse
+from simulator.spec.workload import Image, Workload
 from simulator.stage import Total
 from simulator.techniques.disaggregate import Disaggregate
 from simulator.techniques.kv_evict import KvEvict
@@ -202,6 +211,26 @@ def test_15_compress_before_the_boundary() -> None:
     assert crossing(base, KvEvict(budget=0.1))["prefill_to_decode"] < 0.15 * plain["prefill_to_decode"]
     slow = run(base, Disaggregate(link="pcie"))
     assert seconds(slow, "prefill") > seconds(run(base, Disaggregate(link="scale_up")), "prefill") > seconds(run(base), "prefill")
+
+
+def loaded(batch: int, output: int, pictures: int, *mix: str) -> tuple[ClosedLoop, Parts]:
+    work = Workload(images=(Image(width=672, height=672),) * pictures, text_tokens=64, output_tokens=output, batch=batch)
+    made = parts(case_of(Scenario(model="llava-1.5-7b", hardware="l40s", workload=work, techniques=tuple(TechniqueUse(kind=kind) for kind in mix))))
+    return closed_loop(made, 0.25), made
+
+
+def test_16_pictures_of_others_stall_running_decodes() -> None:
+    alone, made = loaded(1, 64, 2)
+    assert alone.tpot_s == pytest.approx(made.step)
+    crowd, made = loaded(8, 64, 2)
+    stall = crowd.tpot_s - made.step
+    assert stall == pytest.approx(0.75 * 7 * made.each / 63) and stall > 0.1 * made.step
+    text, words = loaded(8, 64, 0)
+    assert stall > 3 * (text.tpot_s - words.step), "bursts of encoding and of visual prefill, not of text"
+    pruned, fewer = loaded(8, 64, 2, "visionzip")
+    assert pruned.tpot_s - fewer.step < 0.8 * stall, "fewer visual tokens of others end sooner"
+    long, made = loaded(8, 512, 2)
+    assert long.tpot_s - made.step < stall / 7, "a long answer meets each of the others' prompts once"
 
 
 def test_18_small_drafters_cost_by_layers_not_bytes() -> None:
