@@ -96,6 +96,7 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
             own.lfm2_vl,
             own.idefics2,
             own.gemma4,
+            own.video_llama_3,
             own.gemma3n,
         )
     },

@@ -228,6 +228,12 @@ def _got_ocr2(draw: Draw) -> Config:
     return _top(_text(draw, "qwen2"), vision | draw.flags("qkv_bias", "use_abs_pos", "use_rel_pos"))
 
 
+def _video_llama_3(draw: Draw) -> Config:
+    vision = draw.tower(model_type="video_llama_3_vision")
+    del vision["image_size"]
+    return _top(_text(draw, "qwen2", "llama"), vision)
+
+
 def _ovis2(draw: Draw) -> Config:
     text = _text(draw, "qwen2", "llama")
     words = {"vocab_size": draw.of([100, 300]), "hidden_stride": draw.of([1, 2]), "num_visual_indicator_tokens": 5}
@@ -280,6 +286,7 @@ WRAPPED: dict[str, Callable[[Draw], Config]] = {
     "gemma4": _gemma4,
     "idefics2": _idefics2,
     "got_ocr2": _got_ocr2,
+    "video_llama_3": _video_llama_3,
     "ovis2": _ovis2,
     "lfm2_vl": _lfm2_vl,
     "video_llava": _video_llava,

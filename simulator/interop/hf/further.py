@@ -130,6 +130,21 @@ def sam(fields: Fields) -> VisionEncoder:
     )
 
 
+def video_llama_3(fields: Fields) -> VisionEncoder:
+    """VideoLLaMA 3: SigLIP with rotary positions in place of stored ones."""
+    hidden, blocks = plain(fields, rope=True)
+    return VisionEncoder(
+        name="VideoLLaMA3 ViT",
+        hidden=hidden,
+        patch=fields.side("patch_size"),
+        patch_kernel=fields.side("patch_size"),
+        patch_bias=True,
+        channels=fields.size("num_channels"),
+        stack=blocks,
+        final_norm_parameters=2 * hidden,
+    )
+
+
 def eva_2(fields: Fields) -> VisionEncoder:
     """EVA2-CLIP-E in GLM-4V and CogVLM2: biases everywhere, a class token, learned positions."""
     hidden, blocks = plain(fields)

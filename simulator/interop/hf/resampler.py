@@ -134,6 +134,12 @@ def perception_lm(top: Fields, vision: Fields, text: Fields) -> Projector:
     return Projector(kind="average-pool" if pooled > 1 else "mlp", merge=pooled, steps=steps)
 
 
+def video_llama_3(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """VideoLLaMA 3: two layers on every token that is left after merging."""
+    out = text.size("hidden_size")
+    return Projector(kind="mlp", steps=mlp((vision.size("hidden_size"), out, out), "tokens"))
+
+
 def got_ocr2(top: Fields, vision: Fields, text: Fields) -> Projector:
     """GOT-OCR 2: two strided convolutions, 16 patches to a token, one matrix."""
     channels, out = vision.size("output_channels"), text.size("hidden_size")

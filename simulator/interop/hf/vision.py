@@ -26,6 +26,7 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "siglip2_vision_model": further.siglip2,
     "open_clip": further.open_clip,
     "ovis2_vision": further.aim,
+    "video_llama_3_vision": further.video_llama_3,
     "perception_encoder": further.perception,
     "got_ocr2_vision": further.sam,
     "eva2_clip": further.eva_2,

@@ -78,6 +78,7 @@ WRAPPERS: dict[str, Wrapper] = {
         "gemma3n_vision", "gemma3n_text", mobilenet.gemma3n, excluded=("audio encoder and its projection",)
     ),
     "gemma4": Wrapper("gemma4_vision", "gemma4_text", gemma.gemma4, excluded=("audio encoder and its projection",)),
+    "video_llama_3": Wrapper("video_llama_3_vision", "qwen2", own.video_llama_3, tied="either"),
     "perception_lm": Wrapper("perception_encoder", "llama", own.perception_lm, tied="either"),
     "got_ocr2": Wrapper("got_ocr2_vision", "qwen2", own.got_ocr2),
     "glm_4v": Wrapper("eva2_clip", "chatglm", own.glm_4v, tied="text"),

@@ -146,6 +146,21 @@ def glm_4v(given: Given) -> Preprocessing:
     return Fixed(size=size, patch=patch, tokens=(side // 2) ** 2 + 2)
 
 
+def video_llama_3(given: Given) -> Preprocessing:
+    """VideoLLaMA 3: pictures at their own ratio, every patch a token; of clips 2 x 2 patches are merged and 180 frames share a budget."""
+    patch = given.encoder("patch_size", 14)
+    low, high = given.number("min_pixels", 16 * patch**2), given.number("max_pixels", 16384 * patch**2)
+    video = VideoSampling(
+        fps=1.0,
+        max_frames=180,
+        merge=2,
+        min_pixels=64 * patch**2,
+        max_pixels=65536 * patch**2,
+        total_pixels=65536 * patch**2,
+    )
+    return Native(patch=patch, merge=1, min_pixels=low, max_pixels=high, temporal_patch=1, video=video)
+
+
 def gemma3n(given: Given) -> Preprocessing:
     """Gemma 3n: one square."""
     return Fixed(
