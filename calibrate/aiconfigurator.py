@@ -188,7 +188,7 @@ def _ungated(rows: pd.DataFrame, chip: Chip) -> set[str]:
 
 def _aic_custom(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:
     rows = frame[frame["backend"] == f"{framework}_graph"]
-    yield from _collective(rows, "all_reduce", 2.0, 2.0, device, framework, version, origin)
+    yield from _collective(rows, "all_reduce", 2.0, 2.0, device, framework, version, origin, "peer")
 
 
 def _aic_nccl(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:
@@ -200,7 +200,7 @@ def _aic_nccl(frame: pd.DataFrame, device: str, framework: str, version: str, or
 
 
 def _collective(
-    rows: pd.DataFrame, op: str, share: float, element: float, device: str, framework: str, version: str, origin: str
+    rows: pd.DataFrame, op: str, share: float, element: float, device: str, framework: str, version: str, origin: str, kernel: str = ""
 ) -> Iterator[Samples]:
     """message_size counts elements; a ring moves share (n-1)/n of the message."""
     if len(rows) < 10:
@@ -208,7 +208,8 @@ def _collective(
     devices = rows["num_gpus"]
     wire = share * rows["message_size"] * element * (devices - 1.0) / devices
     rows = rows.assign(wire=wire, devices=devices, group=rows["message_size"].astype(str) + "/" + devices.astype(str))
-    yield Samples(device, op, "collective", "bf16", framework, version, "", checked(rows, "collective", "ms", origin), origin)
+    clean = checked(rows, "collective", "ms", origin)
+    yield Samples(device, op, "collective", "bf16", framework, version, "", clean, origin, kernel=kernel)
 
 
 def _aic_quantise(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:

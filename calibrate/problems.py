@@ -111,6 +111,17 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "p": Prior(1.3, 0.4, 1.0, 8.0),
         **_CACHE,
     },
+    "peer_sum": {
+        "a": Prior(4e-6, 1.0, 1e-8, 1e-3),
+        "b": Prior(0.7, 0.5, 0.005, 1.2),
+        "q": Prior(1.2, 0.5, 0.35, 8.0),
+        "hop": Prior(2e-7, 1.5, 1e-11, 1e-4),
+        "spread": Prior(1.0, 0.4, 0.02, 4.0),
+        "extra": Prior(5e-6, 1.5, 1e-10, 1e-2),
+        "rate": Prior(0.8, 0.3, 0.005, 1.2),
+        "second": Prior(1e-6, 1.5, 1e-10, 1e-3),
+        "limit": Prior(1.5 * 2.0**23, 1.0, 2.0**20, 2.0**27, tuple(1.5 * 2.0**power for power in range(20, 27))),  # between sizes measured
+    },
     "collective": {
         "a": Prior(8e-6, 1.2, 1e-8, 1e-2),
         "b": Prior(0.8, 0.5, 0.005, 1.2),
@@ -180,7 +191,7 @@ def form_of(family: str, format: str, kernel: str = "") -> str:
         "mla_decode": "roofline",
         "whole_encoder": "whole_step",
         "stream": "stream",
-        "collective": "collective",
+        "collective": "peer_sum" if kernel == "peer" else "collective",
         "host_copy": "collective",
     }[family]
 
@@ -205,7 +216,7 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
         return forms.stream(chip, values, c["bytes"]), floor
     if family == "collective":
         link = chip.scale_up or chip.pcie
-        return forms.collective(values, c["wire"], link.bandwidth, c["devices"]), c["wire"] / link.bandwidth
+        return forms.NETWORK[form](values, c["wire"], link.bandwidth, c["devices"]), c["wire"] / link.bandwidth
     if family == "host_copy":
         return forms.collective(values, c["bytes"], chip.host.bandwidth, 2.0), c["bytes"] / chip.host.bandwidth
     peak = rate(chip, format)

@@ -12,6 +12,7 @@ import numpy as np
 
 from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit, fits_of, fitted_devices
+from simulator.efficiency.forms import NETWORK
 from simulator.efficiency.select import FUSED, STAND_INS, choose, frameworks_of
 from simulator.efficiency.transfer import FAR, OTHER_SILICON, generation, generation_of, nearness, silicon, transferred
 from simulator.quantity import Numeric
@@ -123,8 +124,8 @@ def _settle(op: str, format: str, where: _Where) -> tuple[Fit, ...]:
     for fits in others:
         for fit in choose(fits, op, format, frameworks, version):
             near = nearness(architecture, fit.architecture)
-            far = near <= FAR or (near < 1.0 and fit.rows < THIN and fit.form != "collective")
-            if not far and (fit.form != "collective" or fit.figures["linked"] == figures["linked"]):
+            far = near <= FAR or (near < 1.0 and fit.rows < THIN and fit.form not in NETWORK)
+            if not far and (fit.form not in NETWORK or fit.figures["linked"] == figures["linked"]):
                 lenders.setdefault(fit.variant, []).append(fit)
     if op in STAND_INS and where.engine in FUSED and not _related(lenders, architecture):
         held = tuple(_borrowed(fit, op, ANOTHER) for fit in _settle(STAND_INS[op], format, where) if fit.source != "default")

@@ -18,14 +18,14 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from simulator.quantity import Numeric, ceil, clip, log2, maximum, minimum, smooth_maximum
+from simulator.quantity import Numeric, ceil, clip, log2, maximum, minimum, smooth_maximum, where
 from simulator.spec.hardware import Chip
 
 Values = tuple[float, ...]
 
 # Parameters by form, in the order the functions unpack them. ec, em, el2, eq: fractions of the datasheet's peak, memory,
-# cache and memory rate; t0, cta, block, combine, row, group, tail, sequence, swap, carry, walk, a, hop, extra: seconds; p, q: exponents of the smooth
-# maximum; l2_share: share of the last-level cache that holds data; tile: query rows of one attention CTA; keys: those it reads at a time in decoding; switch:
+# cache and memory rate; t0, cta, block, combine, row, group, tail, sequence, swap, carry, walk, a, hop, extra, second: seconds; p, q: exponents of the smooth
+# maximum; l2_share: share of the last-level cache that holds data; tile: query rows of one attention CTA; keys: those it reads at a time in decoding; limit: bytes; switch:
 # bytes; the others are pure numbers, explained where they are used.
 _MEMORY = ("l2_share", "el2")
 _DECODE = ("cta", "block", "combine", "packed", "splits", "slots", "tail", "sequence", "keys")
@@ -41,6 +41,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "strided": ("t0", "em", "p", "rate"),
     "stream": ("t0", "em", "p", *_MEMORY),
     "collective": ("a", "b", "q", "hop", "spread", "extra", "switch"),
+    "peer_sum": ("a", "b", "q", "hop", "spread", "extra", "rate", "second", "limit"),
     "roofline": ("t0", "ec", "em", "p"),
     "whole_step": ("t0", "ec", "em", "p"),
     # On a CPU (`simulator.efficiency.cpu`). rows, columns, depth: m, n, k at which half of the rate is reached; v0, ev: start
@@ -49,6 +50,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "attention_cpu": ("t0", "ec", "em", "p", "edge", "soft"),
     "eager_cpu": ("t0", "ec", "em", *_MEMORY),
 }
+ONE_SHOT = 0.999 * 2.0**19  # bytes: below half a MiB four devices sum in one step
 TILE = 128.0  # rows and columns of a middling GEMM tile
 COLD = inf  # the footprint of a forward pass: everything else was touched in between
 # Rows, columns and work of a wave of GEMM tiles: smaller tiles multiply at 0.95, 0.8 and 0.65 of the largest's rate.
@@ -197,9 +199,29 @@ def collective(v: Values, wire: Numeric, bandwidth: Numeric, devices: Numeric) -
     return Terms(smooth_maximum(fixed, memory, q), 0.0 * memory, memory, fixed)
 
 
+def peer_sum(v: Values, wire: Numeric, bandwidth: Numeric, devices: Numeric) -> Terms:
+    """A sum through peer memory, as vLLM's custom all-reduce: (fixed^q + moved^q)^(1/q).
+
+    A small message is read whole from every peer (one shot: always between two devices, below 512 KiB among four, 256 KiB among
+    eight); a larger one is summed in shares and these are gathered, `second` seconds later. Beyond `limit` bytes a library takes over,
+    which starts `extra` later and reaches `rate` of the links. hop, spread: as in `collective`.
+    """
+    a, b, q, hop, spread, extra, rate, second, limit = v
+    message = wire * devices / (2.0 * maximum(devices - 1.0, 1.0))
+    once = message < where(devices <= 2.0, limit + 1.0, where(devices <= 4.0, ONE_SHOT, ONE_SHOT / 2.0))
+    own = message <= limit
+    fixed = a + hop * maximum(devices - 2.0, 0.0) + where(own, where(once, 0.0, second), extra)
+    moved = where(own, where(once, wire * devices / 2.0, wire) / b, wire / rate)
+    memory = moved / (bandwidth * spread ** log2(clip(devices, 2.0, 8.0) / 2.0))
+    return Terms(smooth_maximum(fixed, memory, q), 0.0 * memory, memory, fixed)
+
+
 def roofline(chip: Chip, v: Values, peak: Numeric, flops: Numeric, bytes: Numeric) -> Terms:
     """t0 + smooth-max of two rates, for kernels with few measurements."""
     t0, ec, em, p = v
     compute = flops / (ec * peak)
     memory = bytes / (em * chip.bandwidth)
     return Terms(t0 + smooth_maximum(compute, memory, p), compute, memory, t0)
+
+
+NETWORK = {"collective": collective, "peer_sum": peer_sum}

@@ -251,7 +251,7 @@ class Kernels:
         if self.pure:
             return copied(link, "ideal", wire, True)
         fit = self.fits[op, "bf16"][0]
-        terms = forms.collective(fit.values, wire, link.bandwidth, devices)
+        terms = forms.NETWORK[fit.form](fit.values, wire, link.bandwidth, devices)
         return timed(fit, terms, wire / link.bandwidth, 1.0 if fit.table is None else fit.table.factor(wire, devices))
 
     def copy(self, chip: Chip, link: str, bytes: Numeric) -> Time:

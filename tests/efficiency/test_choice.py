@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from simulator.efficiency import kernels_for
+from simulator.efficiency.forms import peer_sum
 from simulator.efficiency.select import ENGINES, FUSED, PEER_MEMORY
 from simulator.spec.load_hardware import load_hardware
 
@@ -51,3 +53,27 @@ def test_backends_of_one_run_have_fits_of_their_own_and_an_engine_that_runs_them
     assert len(set(FRAMEWORKS.values())) == len(FRAMEWORKS), "two backends of one run would write one file"
     for name in FRAMEWORKS.values():
         assert any(name in frameworks for frameworks in ENGINES.values()), name
+
+
+def test_a_small_sum_reads_every_peer_whole_and_a_large_one_in_shares() -> None:
+    """Eight devices: 128 KiB take one step of 7 x 128 KiB, 1 MiB two steps of 7/8 MiB; beyond the limit the library takes over."""
+    v = (4e-6, 0.5, 8.0, 0.0, 1.0, 20e-6, 0.8, 5e-6, 1.5 * 2.0**23)
+    rate = 450e9
+
+    def seconds(message: float, devices: float = 8.0) -> float:
+        return float(peer_sum(v, 2.0 * message * (devices - 1.0) / devices, rate, devices).total)
+
+    assert peer_sum(v, 2.0 * 2.0**17 * 7 / 8, rate, 8.0).memory == pytest.approx(7 * 2.0**17 / (0.5 * rate))
+    assert peer_sum(v, 2.0 * 2.0**20 * 7 / 8, rate, 8.0).memory == pytest.approx(7 / 4 * 2.0**20 / (0.5 * rate))
+    assert peer_sum(v, 2.0 * 2.0**25 * 7 / 8, rate, 8.0).memory == pytest.approx(7 / 4 * 2.0**25 / (0.8 * rate))
+    assert seconds(2.0**10) == pytest.approx(4e-6, rel=1e-3) and seconds(2.0**19) >= 9e-6 and seconds(2.0**24) >= 24e-6
+    assert seconds(2.0**22, 2.0) == pytest.approx(2.0**22 / (0.5 * rate), rel=0.02), "two devices need one step at any size"
+    swept = peer_sum(v, np.array([1e4, 1e6, 1e8]), rate, 8.0).total
+    assert swept == pytest.approx([float(peer_sum(v, wire, rate, 8.0).total) for wire in (1e4, 1e6, 1e8)], rel=1e-12)
+
+
+def test_sums_of_the_engine_are_fitted_with_the_steps_it_takes() -> None:
+    chip = load_hardware("h100-sxm").chip
+    assert kernels_for(chip, "vllm").fits["all_reduce", "bf16"][0].form == "peer_sum"
+    assert kernels_for(chip, "hf-sdpa").fits["all_reduce", "bf16"][0].form == "collective"
+    assert kernels_for(chip, "vllm").fits["all_gather", "bf16"][0].form == "collective"
