@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.app.driver import app
+from tests.app.driver import app, page
 
 
 def main() -> None:
@@ -45,5 +45,31 @@ def main() -> None:
           f"processor median {statistics.median(cpus) * 1e3:.0f} ms, 95th percentile {sorted(cpus)[int(0.95 * (len(cpus) - 1))] * 1e3:.0f} ms; load {os.getloadavg()[0]:.1f}")  # fmt: skip
 
 
+def others() -> None:
+    """Widgets of the other pages: a look at the same numbers, and numbers that the page has not seen. Processor time."""
+    select: dict[tuple[str, str], tuple[Any, ...]] = {
+        ("compare", "cmp.metric"): ("ttft_s", "energy_j", "fidelity"), ("sweep", "s.metric"): ("latency_s", "tpot_s", "peak_bytes"),
+        ("sweep", "s.x"): ("workload.batch", "workload.text_tokens", "scale.bandwidth"), ("sweep", "s.y"): ("workload.batch", "scale.flops", "hardware"),
+        ("design_space", "d.x"): ("energy_j", "ttft_s", "peak_bytes"), ("interactions", "i.of"): ("time to first token", "decode", "encode"),
+        ("literature", "l.stage"): ("Encoding", "Prefilling", "Decoding"),
+    }  # fmt: skip
+    for (name, key), values in select.items():
+        _timed(f"{name} {key}", page(name), [lambda test, value=value, key=key: test.selectbox(key=key).set_value(value) for value in values])
+    for name in ("compare", "sweep", "design_space", "interactions"):
+        _timed(f"{name} text", page(name), [lambda test, value=value: test.number_input(key="text").set_value(value) for value in (70, 80, 90)])
+
+
+def _timed(label: str, test: Any, changes: list[Callable[[Any], Any]]) -> None:
+    times: list[float] = []
+    for change in changes:
+        changed = change(test)
+        cpu = time.process_time()
+        changed.run()
+        times.append(time.process_time() - cpu)
+        assert not test.exception, (label, test.exception)
+    print(f"{label:24} processor median {statistics.median(times) * 1e3:5.0f} ms, worst {max(times) * 1e3:5.0f} ms")
+
+
 if __name__ == "__main__":
     main()
+    others()
