@@ -13,7 +13,7 @@ from typing import NamedTuple
 from simulator.attention import Attention
 from simulator.ops import AbstractOp, Elementwise, Matmul, Shape, Tokens
 from simulator.overheads import acting_on, attention_of, reduces
-from simulator.program import Extra, Layer, Program, StageName, Tower, edit, split
+from simulator.program import Extra, Grid, Layer, Program, StageName, Tower, edit, split
 from simulator.quantity import Numeric, floor, maximum, minimum, where
 from simulator.spec.source import SpecError
 
@@ -45,6 +45,12 @@ def crops(program: Program, tower: Tower) -> list[Crops]:
     """Per grid: crops one device encodes, patches and tokens of a crop."""
     alive = program.batch * tower.split * (1.0 - tower.cached)
     return [Crops(alive * grid.crops, grid.height * grid.width, grid.tokens) for grid in tower.grids]
+
+
+def keys_seen(attention: Attention, grid: Grid, rows: Numeric) -> Numeric:
+    """Keys that one of the `rows` patches of a crop meets in an encoder block: all of them, or those of its window (mean)."""
+    shape = Shape("encode", 1.0, Tokens(rows, 0.0), height=grid.height, width=grid.width)
+    return attention.pairs(shape) / maximum(rows, 1e-9)
 
 
 def crop_tokens(program: Program) -> Numeric:

@@ -125,6 +125,14 @@ MODELS = (
 )  # fmt: skip
 
 
+MIXES = (
+    (),
+    (TechniqueUse(kind="chunked_prefill", parameters={"chunk": 512}),),
+    (TechniqueUse(kind="fastv"),),
+    (TechniqueUse(kind="divprune"), TechniqueUse(kind="kv_evict", parameters={"budget": 0.3})),
+)
+
+
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     return Scenario(
@@ -138,7 +146,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             batch=draw(st.integers(1, 64)),
         ),
         preprocess=False,
-        techniques=draw(st.sampled_from(((), (TechniqueUse(kind="chunked_prefill", parameters={"chunk": 512}),)))),
+        techniques=draw(st.sampled_from(MIXES)),
         parallel=draw(st.sampled_from((Parallelism(), Parallelism(dp=2), Parallelism(pp=2)))),
     )
 

@@ -52,10 +52,11 @@ class EncoderPrune(AbstractTechnique):
         here = reduction.block_at(tower, max(at - 1, 0) if self.score == "map" else at)
         wide, attention = reduction.width(here), cost.attention_of(here)
         extras: list[Extra] = []
-        for batch, patches, _ in reduction.crops(program, tower):
+        for (batch, patches, _), grid in zip(reduction.crops(program, tower), tower.grids, strict=True):
             batch, alive = batch * cost.active(self.keep), patches * here.keep
             if self.score == "map" and attention is not None:
-                extras.append(cost.read_map(_NAME, "encode", batch, alive, alive, attention.heads))
+                keys = reduction.keys_seen(attention, grid, alive)
+                extras.append(cost.read_map(_NAME, "encode", batch, alive, keys, attention.heads))
             else:
                 extras.append(cost.similarity(_NAME, "encode", batch, alive, alive, wide))
             extras.append(cost.topk(_NAME, "encode", batch, alive))

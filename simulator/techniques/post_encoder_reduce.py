@@ -65,10 +65,11 @@ class PostEncoderReduce(AbstractTechnique):
         wide = reduction.width(reduction.block_at(tower, at))
         attention = cost.attention_of(reduction.block_at(tower, at))
         extras: list[Extra] = []
-        for batch, patches, _ in reduction.crops(program, tower):
+        for (batch, patches, _), grid in zip(reduction.crops(program, tower), tower.grids, strict=True):
             batch, alive = batch * on, patches * reduction.block_at(tower, at).keep
             if self.score == "map" and attention is not None:
-                extras.append(cost.read_map(_NAME, "encode", batch, alive, alive, attention.heads))
+                keys = reduction.keys_seen(attention, grid, alive)
+                extras.append(cost.read_map(_NAME, "encode", batch, alive, keys, attention.heads))
             else:
                 left = alive if self.score == "agnostic" else 1.0
                 extras.append(cost.similarity(_NAME, "encode", batch, left, alive, wide))
