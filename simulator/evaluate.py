@@ -40,26 +40,29 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     prefill(program, decoder, totals["prefill"])
     steps = decode(program, totals["decode"])
     drafted = draft(program, totals["decode"], steps)
-    group = decoder.devices * decoder.busy
+    group, pieces = decoder.devices * decoder.busy, chunks(program, machine)
     for extra in summed(program.extras):
         repeats = extra.repeats * (steps if extra.per_step else 1.0)
         total, ops = totals[extra.stage], same((extra.op,))
+        widest, transient = total.widest_bytes, total.transient_bytes
         if extra.counted:
             total.count(ops, extra.shape, repeats, group)
         total.time(ops, extra.shape, repeats)
+        if extra.stage == "prefill":  # it is held for the requests of one pass
+            total.widest_bytes = maximum(widest, total.widest_bytes / pieces)
+            total.transient_bytes = maximum(transient, total.transient_bytes / pieces)
     engine = machine.engine
     if engine.prefill_factor != 1.0:
         totals["prefill"].slow(engine.prefill_factor)
     if engine.decode_factor != 1.0:
         totals["decode"].slow(engine.decode_factor)
     visual = program.towers != ()
-    passes = chunks(program, machine)
     if visual:
         share = _any_visual(program)
         blocks = sum((_depth(engine, tower.layers) for tower in program.towers), start=0.0)
         totals["encode"].host(share, engine.stage.seconds, engine.stage.spread, share * blocks)
         totals["project"].host(share, 0.0, 0.0)
-    totals["prefill"].host(passes, engine.stage.seconds, engine.stage.spread, passes * _depth(engine, decoder.layers))
+    totals["prefill"].host(pieces, engine.stage.seconds, engine.stage.spread, pieces * _depth(engine, decoder.layers))
     totals["decode"].host(steps, engine.step.seconds, engine.step.spread, steps * _depth(engine, decoder.layers, "decode"))
     each = engine.sequence
     totals["decode"].extra(steps * program.batch * each.seconds, "overhead", each.spread, f"engine {engine.name}")
@@ -72,7 +75,7 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     return Run(
         program,
         totals,
-        {"preprocess": 1.0, "encode": 1.0, "project": 1.0, "prefill": passes, "decode": steps},
+        {"preprocess": 1.0, "encode": 1.0, "project": 1.0, "prefill": pieces, "decode": steps},
         {"preprocess": 1.0, "encode": towers, "project": towers, "prefill": group, "decode": group},
     )
 
