@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simulator import Image, Scenario, Workload, estimate
 from simulator.program import Program
 from simulator.spec.source import SpecError
 from simulator.technique import AbstractTechnique, registry
@@ -250,3 +251,19 @@ def test_the_reduction_can_be_an_array_anywhere_in_the_chain() -> None:
         alone = mixed(PostEncoderReduce(keep=share, score="rows"), InLlmPrune(layer=(8,), keep=(share,), score="rows"), KvEvict(budget=share))
         for key, number in alone.numbers().items():
             assert toy.close(np.broadcast_to(np.asarray(together.numbers()[key], float), (3,))[index], number), key
+
+
+@pytest.mark.parametrize("technique", ["post_encoder_reduce:keep=0.2", "encoder_prune:keep=0.8"])
+def test_a_windowed_block_leaves_the_maps_of_its_windows_and_no_more(technique: str) -> None:
+    """Qwen2.5-VL: blocks 7, 15, 23 and 31 of 32 see the whole picture, the others windows of 8 x 8 patches (Qwen2.5-VL report, 2025)."""
+    side, heads = 96, 16
+    picture = Workload(images=(Image(width=14 * side, height=14 * side),), text_tokens=64, output_tokens=16)
+    last = 1 if technique.startswith("encoder") else 0  # which scores with the block before its layer
+
+    def moved(more: str) -> float:
+        uses = (f"{technique},{more}",)
+        return float(estimate(Scenario(model="qwen2.5-vl-7b", hardware="h100-sxm", workload=picture, techniques=uses)).stages["encode"].bytes)
+
+    whole, windowed = moved(f"layer={23 + last},score=map"), moved(f"layer={22 + last},score=map")
+    assert whole - windowed > heads * side**4 * 2  # read back, 16 bits each
+    assert abs(windowed - moved(f"layer={22 + last},score=agnostic")) < 0.1 * heads * side**4 * 2
