@@ -150,7 +150,7 @@ def _check_context(case: Case, program: Program) -> None:
     if limit and total > limit:
         raise SpecError(
             f"workload: {total:.0f} tokens exceed the {limit:.0f} of {case.model.name}; "
-            "use fewer or smaller pictures, less text or output"
+            "use fewer or smaller pictures, fewer frames, less text or output"
         )
 
 
