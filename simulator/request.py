@@ -141,7 +141,7 @@ def _evidence(found: Any) -> tuple[Any, tuple[str, ...]]:
     """The fidelity to report and a warning where there is no evidence."""
     if found is None or found.grade != "none":
         return found, ()
-    return None, (f"fidelity: no evidence ({'; '.join(found.evidence) or 'nothing published'})",)
+    return None, (f"fidelity: {'; '.join(found.evidence)}",)
 
 
 def _check_context(case: Case, program: Program) -> None:

@@ -72,7 +72,10 @@ class Use:
 @final
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """Accuracy over the baseline's, with its 80 % band [fraction]. All None at grade `none`; NaN for such elements of an array."""
+    """Accuracy over the baseline's, with its 80 % band [fraction]. All None at grade `none`; NaN for such elements of an array.
+
+    evidence: where the figures are published; at grade `none` what nothing is published of.
+    """
 
     retained: Numeric | None
     low: Numeric | None
@@ -103,6 +106,7 @@ def retained(uses: Sequence[Use], model: str, model_class: str = "", task_class:
     active: Numeric = 0.0
     grades: list[Grade] = []
     evidence: list[str] = []
+    lacking: list[str] = []
     for use in _joined(uses, kind, task_class):
         rule = _rule(use.technique, use.family, use.axis, kind, task_class)
         works = use.kept < _ROUNDING
@@ -114,15 +118,16 @@ def retained(uses: Sequence[Use], model: str, model_class: str = "", task_class:
         above = above + (loss - low_loss) ** 2
         active = active + where(works, 1.0, 0.0)
         grades.append(grade)
-        evidence.extend(source for source in sources if source not in evidence)
-    if "none" in grades and not is_array(total):
-        return Fidelity(None, None, None, "none", tuple(evidence))
+        said = lacking if grade == "none" else evidence
+        said.extend(source for source in sources if source not in said)
+    if lacking and not is_array(total):
+        return Fidelity(None, None, None, "none", tuple(lacking))
     stretch = 1.0 + UNTESTED * maximum(active - 1.0, 0.0)
     floor = where(active > 0.0, FLOOR, 0.0) * stretch
     middle, low, high = band(total - stretch * sqrt(above), total, total + stretch * sqrt(below), floor)
     several = len(grades) > 1
     overall: Grade = "none" if "none" in grades else "pooled" if several or "pooled" in grades else "direct"
-    return Fidelity(middle, low, high, overall, tuple(evidence))
+    return Fidelity(middle, low, high, overall, (*lacking, *evidence))
 
 
 @final
