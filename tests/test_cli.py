@@ -235,6 +235,18 @@ def test_a_name_is_not_markup(capsys: pytest.CaptureFixture[str], tmp_path: Path
         assert status == 0 and err == "" and "[red]" in out
 
 
+def test_mixes_side_by_side_are_those_of_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    fixed = ("--model", "smolvlm-256m", "--hardware", "l4", "--image", "640x480", "--output", "8", "--json")
+    mixes = ("none", "fastv:layer=2,keep=0.5", "fastv + kv_quant:bits=4")
+    status, out, _ = run(capsys, "compare", *fixed, *(part for mix in mixes for part in ("--mix", mix)))
+    both = json.loads(out)
+    assert status == 0 and [len(item["scenario"]["techniques"]) for item in both] == [0, 1, 2]
+    for mix, item in zip(mixes[1:], both[1:], strict=True):
+        assert json.loads(run(capsys, "estimate", *fixed, "--with", mix)[1])["ttft_s"] == item["ttft_s"] != both[0]["ttft_s"]
+    status, _, err = run(capsys, "compare", *fixed, "--mix", "fastv + nope")
+    assert status == 2 and len(err.splitlines()) == 1 and "nope" in err
+
+
 def test_an_imported_file_answers_as_the_shipped_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Pictures are told apart by a kind that the written file must name (here the first scheme's, a default)."""
     text = {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,

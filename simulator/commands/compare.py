@@ -22,7 +22,8 @@ def run(args: argparse.Namespace) -> int:
     for model in args.model or [""]:
         for hardware in args.hardware or [""]:
             for engine in args.engine or [""]:
-                results.append(estimate(read_scenario(args, model=model, hardware=hardware, engine=engine)))
+                for mix in args.mix or ["none"]:
+                    results.append(estimate(read_scenario(args, mix=mix, model=model, hardware=hardware, engine=engine)))
     if args.json:
         print(json.dumps([result.to_dict() for result in results]))
         return 0
@@ -32,15 +33,17 @@ def run(args: argparse.Namespace) -> int:
     from simulator.commands.screen import console as screen
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("model", "hardware", "engine", "preprocess", "encode", "prefill", "TTFT", "80 % band", "TPOT", "bound",
+    mixed = ("techniques",) if args.mix else ()
+    for title in ("model", "hardware", "engine", *mixed, "preprocess", "encode", "prefill", "TTFT", "80 % band", "TPOT", "bound",
                   "memory", "max batch", "J/request", "$/1000"):  # fmt: skip
-        table.add_column(title, justify="left" if title in ("model", "hardware", "engine", "bound") else "right", no_wrap=True)
+        table.add_column(title, justify="left" if title in ("model", "hardware", "engine", "techniques", "bound") else "right", no_wrap=title != "techniques")
     for item in results:
         scenario, stages = item.scenario, item.stages
         fits = text(float(item.memory.peak_bytes), "B") + ("" if item.memory.fits else " [red]too much[/]")
         table.add_row(
             *(escape(part if isinstance(part, str) else part.name) for part in (scenario.model, scenario.hardware)),
             escape(scenario.engine),
+            *(escape(" + ".join(use.kind for use in scenario.techniques) or "none") for _ in mixed),
             *(text(float(stages[name].seconds), "s") for name in ("preprocess", "encode", "prefill")),
             f"[bold]{text(item.ttft_s, 's')}[/]",
             f"{text(item.ttft_s_lower, 's')} – {text(item.ttft_s_upper, 's')}",

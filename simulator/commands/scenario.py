@@ -14,7 +14,7 @@ from simulator.spec.yaml import read_yaml
 
 
 def add_scenario(parser: argparse.ArgumentParser, many: bool = False) -> None:
-    """Options; with `many`, --model, --hardware, --engine may be repeated."""
+    """Options; with `many`, --model, --hardware, --engine and --mix may be repeated."""
     action: Any = "append" if many else "store"
     parser.add_argument("--scenario", metavar="FILE.yaml", help="a scenario file; other options override it")
     parser.add_argument("--model", action=action, help="model name or YAML file")
@@ -26,7 +26,9 @@ def add_scenario(parser: argparse.ArgumentParser, many: bool = False) -> None:
     parser.add_argument("--output", type=int, help="output tokens (default 256)")
     parser.add_argument("--batch", type=int, help="equal requests at once (default 1)")
     parser.add_argument("--format", help="compute format of the LLM's linear layers (default bf16)")
-    parser.add_argument("--with", dest="techniques", action="append", metavar="KIND:a=1,b=2", help="a technique or preset; may be repeated")
+    parser.add_argument("--with", dest="techniques", action="append", metavar="KIND:a=1,b=2", help="a technique or preset, or several joined by ' + '; may be repeated")
+    if many:
+        parser.add_argument("--mix", action="append", metavar="'A + B:b=2'", help="techniques on top of --with, a row of the comparison; `none` adds none; may be repeated")
     for name in ("tp", "pp", "dp", "ep"):
         parser.add_argument(f"--{name}", type=int, help=f"{name} degree (default 1)")
     parser.add_argument("--encoder-parallel", choices=("tensor", "data"), help="how the encoder uses the tp group")
@@ -36,8 +38,8 @@ def add_scenario(parser: argparse.ArgumentParser, many: bool = False) -> None:
     parser.add_argument("--set", dest="settings", action="append", metavar="PATH=VALUE", help="any field, e.g. workload.text_tokens=128")
 
 
-def read_scenario(args: argparse.Namespace, **overrides: str) -> Scenario:
-    """The scenario the options describe; `overrides` replace model, hardware or engine."""
+def read_scenario(args: argparse.Namespace, mix: str = "none", **overrides: str) -> Scenario:
+    """The scenario the options describe, with a mix of techniques besides; `overrides` replace model, hardware or engine."""
     data: dict[str, Any] = dict(read_yaml(Path(args.scenario))) if args.scenario else {}
     for name in ("model", "hardware", "engine"):
         value = overrides.get(name, getattr(args, name))
@@ -63,11 +65,14 @@ def read_scenario(args: argparse.Namespace, **overrides: str) -> Scenario:
         parallel["encoder"] = args.encoder_parallel
     if parallel:
         data["parallel"] = _mapping(data, "parallel") | parallel
-    if args.techniques:
+    added = [use for item in args.techniques or () for use in _mixed(item, "--with")]
+    if mix != "none":
+        added += _mixed(mix, "--mix")
+    if added:
         listed = data.get("techniques") or []
         if not isinstance(listed, list):
             raise SpecError(f"scenario: techniques: {shown(listed)} is not accepted; a list")
-        data["techniques"] = [*listed, *(_technique(item) for item in args.techniques)]  # pyright: ignore[reportUnknownVariableType]
+        data["techniques"] = [*listed, *added]  # pyright: ignore[reportUnknownVariableType]
     for setting in args.settings or ():
         _set(data, setting)
     for name in ("model", "hardware"):
@@ -84,11 +89,11 @@ def _mapping(data: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(value)  # pyright: ignore[reportUnknownArgumentType]
 
 
-def _technique(text: str) -> dict[str, Any]:
+def _mixed(text: str, option: str) -> list[dict[str, Any]]:
     try:
-        return parse_technique(text).model_dump()
+        return [parse_technique(part.strip()).model_dump() for part in text.split(" + ")]
     except ValueError as error:
-        raise SpecError(f"--with: {error}") from None
+        raise SpecError(f"{option}: {error}") from None
 
 
 def _set(data: dict[str, Any], setting: str) -> None:

@@ -91,6 +91,8 @@ def _why(frame: pd.DataFrame, rules: Sequence[Any], ready: str | None, space: Sp
     """Which condition how many rows satisfy."""
     from simulator.search.objectives import feasible_rows
 
+    if not len(frame) and space.constraints:  # a sweep keeps only what satisfies them
+        return f": no point satisfies the file's constraints ({', '.join(str(rule) for rule in space.constraints)})"
     parts = [f"{int(feasible_rows(frame).sum())} fit and are not refused"]
     parts += [f"{int(feasible_rows(frame, rule, feasible=False).sum())} satisfy {rule}" for rule in rules if isinstance(rule, str)]
     if ready:
