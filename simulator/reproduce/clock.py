@@ -19,7 +19,7 @@ from simulator.memory import Memory, memory
 from simulator.presets import resolve
 from simulator.program import Program, StageName, VisualInput
 from simulator.quantity import Numeric
-from simulator.reproduce.pictures import seen
+from simulator.reproduce.pictures import seen, shown
 from simulator.reproduce.prior import drafting_factor, draws, host_factor, loop_factor
 from simulator.reproduce.question import Question
 from simulator.reproduce.setting import NotComparableError
@@ -156,12 +156,13 @@ def _plain(model: Lvlm, question: Question, parallel: Parallelism) -> Program:
     visual = _numeric(question.visual)
     decoder = build_decoder(model, parallel.tp, parallel.pp)
     towers = ()
-    shown = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)
+    view = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)
     if max(question.visual) > 0.0 and model.vision is not None:
-        shown = seen(model, visual, question.video, question.frames)
-        towers = (build_tower(model, shown.grids, parallel.tp),)
+        whole = None if question.picture is None else shown(model, question.picture)
+        view = whole or seen(model, visual, question.video, question.frames)
+        towers = (build_tower(model, view.grids, parallel.tp),)
     return Program(
-        batch=question.batch, text=_numeric(question.text), output=_numeric(question.output), visual_input=shown, towers=towers,
+        batch=question.batch, text=_numeric(question.text), output=_numeric(question.output), visual_input=view, towers=towers,
         decoder=decoder,
     )  # fmt: skip
 

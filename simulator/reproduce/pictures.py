@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from simulator.build.pixels import view_of_clip, visual_input
 from simulator.program import Grid, VisualInput
 from simulator.quantity import Numeric
@@ -23,6 +25,17 @@ def crop(model: Lvlm, video: bool) -> Grid:
     if video and scheme.video is not None:
         return view_of_clip(scheme, Clip(SIDE, SIDE, frames=float(scheme.video.temporal_patch)))[0].grids[0]
     return visual_input(scheme, (Picture(SIDE, SIDE),)).grids[0]
+
+
+def picture_in(text: str) -> Picture | None:
+    """The picture that the column `image` states as WIDTHxHEIGHT; else None."""
+    sides = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
+    return Picture(float(sides[1]), float(sides[2])) if sides else None
+
+
+def shown(model: Lvlm, picture: Picture) -> VisualInput | None:
+    """What the encoder sees of a picture whose size is stated; None where the model has no preprocessing of its own."""
+    return None if model.preprocessing is None else visual_input(model.preprocessing, (picture,))
 
 
 def seen(model: Lvlm, tokens: Numeric, video: bool, frames: float) -> VisualInput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulator.literature import load_entries
+from simulator.reproduce.pictures import picture_in, shown
 from simulator.reproduce.prior import (
     DRAFTING,
     ENGINES,
@@ -29,6 +31,7 @@ from simulator.reproduce.stand_ins import bytes_per_token, model_named
 from simulator.reproduce.table import Row, load_table
 from simulator.spec.load_hardware import hardware_names
 from simulator.spec.model import Lvlm
+from simulator.spec.workload import Picture
 
 TINYCHAT = str(Path(__file__).with_name("tinychat.yaml"))
 UNMODELLED = ("MLC", "llama.cpp", "ExLlamaV2")
@@ -38,7 +41,7 @@ UNMODELLED = ("MLC", "llama.cpp", "ExLlamaV2")
 @dataclass(frozen=True, slots=True)
 class Question:
     """One engine on one device. visual, text, output: one value per draw. devices: in a pipeline for transformers, else tensor-parallel.
-    video: the visual tokens are a clip's; frames: how many it has, 0 where that is not stated. flops_scale: 2 for products accumulated in fp16, which GeForce chips do at twice the rate of fp32."""
+    video: the visual tokens are a clip's; frames: how many it has, 0 where that is not stated. picture: the one that makes the visual tokens, where its size is stated. flops_scale: 2 for products accumulated in fp16, which GeForce chips do at twice the rate of fp32."""
 
     model: str
     hardware: str
@@ -52,6 +55,7 @@ class Question:
     video: bool = False
     frames: float = 0.0
     flops_scale: float = 1.0
+    picture: Picture | None = None
 
 
 @final
@@ -72,13 +76,14 @@ def questions(row: Row) -> Questions:
     notes = [*assumed, *more, *hardware]
     method, baseline = techniques_of(row), weights(row.precision_baseline)
     count, video, frames = int(row.devices or 1), _video(row), _frames(row)
+    picture = _picture(row, model, visual)
     if not row.batch and "batch" not in row.assumed_fields:
         notes.append("batch 1")
     pairs: list[tuple[Question, Question]] = []
     for engine in engines:
         for device in devices:
-            first = Question(row.model, device, engine, count, row.batch or 1.0, visual, text, output, method, video, frames, _scale(row, device))
-            plain = Question(row.model, device, _plain_engine(row, engine), count, row.batch or 1.0, visual, text, output, baseline, video, frames)
+            first = Question(row.model, device, engine, count, row.batch or 1.0, visual, text, output, method, video, frames, _scale(row, device), picture)
+            plain = Question(row.model, device, _plain_engine(row, engine), count, row.batch or 1.0, visual, text, output, baseline, video, frames, picture=picture)
             pairs.append((first, plain))
     return Questions(tuple(pairs), tuple(dict.fromkeys(notes)))
 
@@ -159,9 +164,20 @@ def _seen(row: Row, model: Lvlm, unit: NDArray[np.float64], notes: list[str]) ->
     scheme = model.preprocessing
     if scheme is not None and scheme.kind == "fixed" and not _video(row):
         return np.asarray(float(scheme.tokens))
+    picture = picture_in(row.image)
+    whole = shown(model, picture) if picture is not None else None
+    if whole is not None:
+        return np.asarray(float(whole.tokens))
     bounds = VIDEO if _video(row) else PICTURE
     notes.append(f"visual_before {bounds[0]:,.0f} to {bounds[1]:,.0f}")
     return log_uniform(unit, bounds)
+
+
+def _picture(row: Row, model: Lvlm, visual: Sequence[float]) -> Picture | None:
+    """The stated picture, if it makes the visual tokens that the row goes by."""
+    picture = picture_in(row.image)
+    whole = shown(model, picture) if picture is not None else None
+    return picture if whole is not None and set(visual) == {float(whole.tokens)} else None
 
 
 def _frames(row: Row) -> float:

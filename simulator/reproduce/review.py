@@ -8,6 +8,7 @@ from typing import Literal, final
 
 from simulator.reproduce.clock import answer, single
 from simulator.reproduce.counts import CACHE, FLOPS
+from simulator.reproduce.pictures import picture_in
 from simulator.reproduce.predict import MEMORY, METRICS, RATES, SHARES, SPEEDUPS, TIMES
 from simulator.reproduce.question import questions
 from simulator.reproduce.series import doubted
@@ -131,8 +132,8 @@ def _missing(row: Row) -> Iterator[Finding]:
     if row.metric in CLOCKS and (TIMES | RATES | SPEEDUPS | SHARES)[row.metric] in ("tpot", "latency"):
         names += NEEDED["decode"]
     absent = [name for name in names if getattr(row, name) in ("", None) and not (name == "text_tokens" and row.prompt_tokens is not None)]
-    if row.visual_before is None and row.prompt_tokens is None:
-        absent.append("visual_before")
+    if row.visual_before is None and row.prompt_tokens is None and picture_in(row.image) is None:
+        absent.append("visual_before (or the size of the picture in `image`, as 1920x1080)")
     try:
         reduces = bool(row.techniques) and row.visual_before is not None and row.visual_after is None and row.visual_kept is None
     except SpecError:

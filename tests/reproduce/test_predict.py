@@ -9,14 +9,14 @@ import pytest
 
 from simulator.reproduce import Row, load_table, reproduce, summary
 from simulator.reproduce.mixture import mixture
-from simulator.reproduce.pictures import crop, seen
+from simulator.reproduce.pictures import crop, seen, shown
 from simulator.reproduce.predict import METRICS, predict
 from simulator.reproduce.prior import draws
 from simulator.reproduce.question import questions
 from simulator.reproduce.setting import techniques_of
 from simulator.reproduce.stand_ins import is_stand_in, model_named
 from simulator.reproduce.verdict import CALIBRATION, judge
-from simulator.spec.load_model import model_names
+from simulator.spec.load_model import load_model, model_names
 from simulator.spec.source import SpecError
 
 ROWS = {row.id: row for row in load_table()}
@@ -168,19 +168,19 @@ def test_every_model_with_an_encoder_has_a_crop() -> None:
         if found is None or found.vision is None:
             continue
         for video in (False, True):
-            shown = seen(found, np.linspace(576.0, 5000.0, 16), video, 0.0)
-            (grid,) = shown.grids
+            view = seen(found, np.linspace(576.0, 5000.0, 16), video, 0.0)
+            (grid,) = view.grids
             assert float(grid.height * grid.width) > 0.0, name
-            assert shown.tokens == pytest.approx(np.linspace(576.0, 5000.0, 16)), name
+            assert view.tokens == pytest.approx(np.linspace(576.0, 5000.0, 16)), name
 
 
 def test_stated_frames_are_encoded_whatever_they_are_pooled_to() -> None:
     """64 frames of 448 x 448 pixels that become 2,048 tokens: SigLIP sees all 65,536 patches."""
     found = model_named("nvila-8b-one-scale")
     assert found is not None
-    shown = seen(found, 2048.0, True, 64.0)
-    assert sum(float(grid.crops * grid.height * grid.width) for grid in shown.grids) == 65536.0
-    assert float(shown.tokens) == 2048.0
+    view = seen(found, 2048.0, True, 64.0)
+    assert sum(float(grid.crops * grid.height * grid.width) for grid in view.grids) == 65536.0
+    assert float(view.tokens) == 2048.0
     question = questions(ROWS["p0311"]).pairs[0][0]
     assert question.frames == 64.0 and question.video
 
@@ -205,3 +205,14 @@ def test_points_of_a_series_with_an_impossible_one_are_doubtful() -> None:
     assert reproduce("p0756")[0].verdict == "doubtful"
     assert results["p0757"].verdict != "doubtful"  # a memory reading is another quantity
     assert judge(ROWS["p0756"]).verdict == "outside"
+
+
+def test_a_stated_picture_is_the_one_encoded() -> None:
+    """1920 x 1080 pixels are 2,691 tokens of Qwen2.5-VL, in one grid; where the row's own count differs, the count stands."""
+    row = replace(ROWS["p0311"], entry="fastv", model="qwen2.5-vl-7b", image="1920x1080", visual_before=None, prompt_tokens=None)
+    question = questions(row).pairs[0][0]
+    assert set(question.visual) == {2691.0} and question.picture is not None
+    whole = shown(load_model("qwen2.5-vl-7b"), question.picture)
+    assert whole is not None and [(float(grid.height), float(grid.width)) for grid in whole.grids] == [(78.0, 138.0)]
+    assert questions(replace(row, visual_before=1000.0)).pairs[0][0].picture is None
+    assert questions(replace(row, image="a picture")).pairs[0][0].picture is None
