@@ -40,12 +40,9 @@ def covering(most: int, tile: float, width: Numeric, height: Numeric) -> Numeric
     for rows, columns in tile_grids(1, most):
         h, w = floor(height / rows), floor(width / columns)
         last_h, last_w = height - (rows - 1) * h, width - (columns - 1) * w
-        area = (
-            (rows - 1) * (columns - 1) * _surviving(w, h, tile)
-            + (rows - 1) * _surviving(last_w, h, tile)
-            + (columns - 1) * _surviving(w, last_h, tile)
-            + _surviving(last_w, last_h, tile)
-        )
+        usual, lower = [_surviving(w, h, tile)] * (columns - 1), [_surviving(w, last_h, tile)] * (columns - 1)
+        regions = [*usual, _surviving(last_w, h, tile)] * (rows - 1) + [*lower, _surviving(last_w, last_h, tile)]
+        area = sum(regions[1:], start=regions[0])  # one by one, as there: rounding decides among grids that keep the same
         share, count = area / (width * height), float(rows * columns)
         chosen = where((chosen == 0.0) & (share > 0.9), count, chosen)
         better = share > kept
