@@ -59,7 +59,7 @@ def logged(space: Space, points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return evaluate(space, points)
 
 
-@pytest.mark.full  # a pool whose worker is killed while it is handed work may wait for ever in Python itself
+@pytest.mark.full  # a whole run once stood still with a worker of a pool left over; whether this test did it is not known
 def test_a_pool_that_loses_a_worker_loses_no_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = sweep(space(), points=200)
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
