@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,6 +13,8 @@ R = TypeVar("R")
 
 IN_FLIGHT = 32
 """Tasks handed to an executor at a time: bounds memory."""
+QUIET = 2.0
+"""Seconds without a result after which a pool is asked whether all its workers live."""
 
 
 def finished(function: Callable[[T], R], tasks: Iterable[T], executor: Executor | None) -> Iterator[tuple[T, R]]:
@@ -29,16 +31,34 @@ def finished(function: Callable[[T], R], tasks: Iterable[T], executor: Executor 
                 left.pop(0)
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            done = wait(running, timeout=QUIET, return_when=FIRST_COMPLETED).done
+            if not done:
+                _break_if_lost(executor)
+            for future in done:
                 result = future.result()
                 yield running.pop(future), result
     except BrokenExecutor as error:
+        _break_if_lost(executor)
         warnings.warn(f"the executor lost a worker and stopped ({error}); the rest is evaluated in this process", RuntimeWarning, stacklevel=2)
-        done = [(future, task) for future, task in running.items() if future.done() and not future.cancelled() and future.exception() is None]
-        yield from ((task, future.result()) for future, task in done)
-        left = [task for future, task in running.items() if future not in dict(done)] + left
+        ended = [(future, task) for future, task in running.items() if future.done() and not future.cancelled() and future.exception() is None]
+        yield from ((task, future.result()) for future, task in ended)
+        left = [task for future, task in running.items() if future not in dict(ended)] + left
     finally:
         for future in running:
             future.cancel()
     for task in itertools.chain(left, waiting):
         yield task, function(task)
+
+
+def _break_if_lost(executor: Executor | None) -> None:
+    """Breaks a process pool for good that has lost a worker. Python's pool waits for ever, and so would whoever closes it, where a worker
+    was killed while it sent its result (the rest of which it reads for) or while another was started (which it joins but never
+    stops): the first is over once no process can write any more, the second once all of them are stopped. Both need its own fields."""
+    if not isinstance(executor, ProcessPoolExecutor):
+        return
+    workers = list((executor._processes or {}).values())
+    if any(worker.exitcode not in (None, 0) for worker in workers):
+        for worker in workers:
+            worker.kill()
+        if executor._result_queue is not None:
+            executor._result_queue._writer.close()

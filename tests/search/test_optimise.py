@@ -177,8 +177,8 @@ def test_killed_at_any_moment_and_resumed(tmp_path: Path) -> None:
     process = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED).replace("400", str(done + 40)), str(journal), str(log)],
                              cwd=Path(__file__).parents[2], check=True)  # fmt: skip
     calls = log.read_text().splitlines()
-    twice = [text for text, count in Counter(calls).items() if count > 1]
-    assert len(calls) == done + 40 + len(twice) and len(twice) <= kills, "only what was under way when it was killed is done again"
+    assert done + 40 <= len(calls) <= done + 40 + kills, "no more than what was under way when it was killed is lost"
+    assert done + 40 <= len(set(calls)) + kills and max(Counter(calls).values()) <= 1 + kills
 
 
 def slow_square(scenario: Scenario) -> Mapping[str, float]:
