@@ -6,7 +6,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,9 +56,10 @@ def _break_if_lost(executor: Executor | None) -> None:
     stops): the first is over once no process can write any more, the second once all of them are stopped. Both need its own fields."""
     if not isinstance(executor, ProcessPoolExecutor):
         return
-    workers = list((executor._processes or {}).values())
+    pool: Any = executor
+    workers = list((pool._processes or {}).values())
     if any(worker.exitcode not in (None, 0) for worker in workers):
         for worker in workers:
             worker.kill()
-        if executor._result_queue is not None:
-            executor._result_queue._writer.close()
+        if pool._result_queue is not None:
+            pool._result_queue._writer.close()
