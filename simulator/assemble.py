@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import final
 
 from simulator.build.format import in_format
-from simulator.build.language import build_decoder
+from simulator.build.language import build_decoder, has_experts
 from simulator.build.pixels import visual_input
 from simulator.build.uniform import uniform, uniform_extras
 from simulator.build.vision import build_tower
@@ -93,6 +93,7 @@ def case_of(scenario: Scenario) -> Case:
         raise SpecError(f"format: {scenario.format!r} is not one {engine.name} multiplies in: {', '.join(engine.formats)}")
     if model.vision is None and (work.images or work.videos):
         raise SpecError(f"workload.images: {model.name} is a text-only model; leave pictures and videos out")
+    _check_experts(model, scenario.parallel)
     return Case(
         model=model,
         device=device,
@@ -111,6 +112,20 @@ def case_of(scenario: Scenario) -> Case:
         task=scenario.task,
         price=device.price_per_hour.value * scenario.scale.price,
     )
+
+
+def _check_experts(model: Lvlm, parallel: Parallelism) -> None:
+    """Raises SpecError where experts cannot be split as asked for; that there are none comes before how many devices would hold them."""
+    tp, dp, ep = parallel.tp, parallel.dp, parallel.ep
+    if ep > 1 and not has_experts(model):
+        raise SpecError(f"parallel.ep: {ep} is not accepted: {model.name} has no experts to split; leave it out")
+    if ep % tp and tp % ep:
+        raise SpecError(f"parallel.ep: {ep} neither divides nor is a multiple of tp {tp}")
+    joined = max(1, ep // tp)
+    if dp % joined:
+        raise SpecError(
+            f"parallel.ep: {ep} over tp {tp} joins {joined} replicas, but dp is {dp}; accepted: dp a multiple of {joined}, or ep up to {tp}"
+        )
 
 
 def scaled(chip: Chip, scale: HardwareScale) -> Chip:

@@ -14,6 +14,7 @@ from simulator.spec.load_hardware import load_hardware
 from simulator.spec.yaml import write_yaml
 
 BASE = ["estimate", "--model", "qwen2.5-vl-7b", "--hardware", "h100-sxm", "--no-preprocess"]
+MIXTURE = ["estimate", "--model", "qwen3-vl-30b-a3b", "--hardware", "h100-sxm", "--no-preprocess"]
 FIELDS = {
     "visual_tokens", "visual_tokens_per_layer", "visual_tokens_mean", "parameters", "stages", "ttft_s", "ttft_s_lower", "ttft_s_upper",
     "tpot_s", "latency_s", "output_tokens_per_s", "overhead_s", "memory", "energy_j", "cost_usd", "fidelity", "assumptions", "warnings",
@@ -75,11 +76,13 @@ def test_estimate_json_has_the_fields_others_rely_on(capsys: pytest.CaptureFixtu
         ([*BASE, "--tp", "8"], "1, 2, 4, 7, 14, 28"),
         ([*BASE, "--pp", "29"], "28 layers"),
         ([*BASE, "--ep", "8", "--dp", "8"], "no experts"),
-        ([*BASE, "--ep", "8"], "dp a multiple of 8"),
+        ([*BASE, "--ep", "8"], "8 is not accepted: qwen2.5-vl-7b has no experts"),
+        ([*BASE, "--tp", "4", "--ep", "4"], "no experts"),
+        ([*MIXTURE, "--ep", "8"], "dp a multiple of 8"),
         ([*BASE, "--explain", "encoder"], "encode"),
         ([*BASE, "--explain="], "encode"),
         ([*BASE, "--flops-convention="], "c1"),
-        ([*BASE, "--tp", "4", "--ep", "6"], "multiple of tp 4"),
+        ([*MIXTURE, "--tp", "4", "--ep", "6"], "multiple of tp 4"),
         ([*BASE, "--scenario", "missing.yaml"], "missing.yaml"),
         (["import", "missing.json"], "missing.json"),
         (["nonsense"], "estimate"),

@@ -35,7 +35,7 @@ def build_decoder(model: Lvlm, tp: int = 1, pp: int = 1, ep: int = 1, bits: floa
     language = model.language
     if pp > language.stack.layers:
         raise SpecError(f"pp: {pp} is more than the {language.stack.layers} layers of {model.name}")
-    if ep > tp and not any(block.feed_forward and block.feed_forward.experts for _, block in language.stack.runs):
+    if ep > 1 and not has_experts(model):
         raise SpecError(f"ep: {ep} is not accepted: {model.name} has no experts to split")
     layers: list[Layer] = []
     index = 0
@@ -58,6 +58,11 @@ def build_decoder(model: Lvlm, tp: int = 1, pp: int = 1, ep: int = 1, bits: floa
         other_parameters=float(language.other_parameters),
         tied=language.tied_embeddings,
     )
+
+
+def has_experts(model: Lvlm) -> bool:
+    """True for a mixture of experts."""
+    return any(block.feed_forward is not None and bool(block.feed_forward.experts) for _, block in model.language.stack.runs)
 
 
 def split_qkv(op: Matmul, heads: float, kv_heads: float, head_dim: float, value_dim: float) -> tuple[Matmul, Matmul]:

@@ -103,15 +103,6 @@ class Parallelism(Spec):
     ep: int = Field(default=1, ge=1, le=1024)
     encoder: Literal["tensor", "data"] = "tensor"
 
-    @model_validator(mode="after")
-    def _experts_fit(self) -> Parallelism:
-        if self.ep > 1 and self.ep % self.tp and self.tp % self.ep:
-            raise ValueError(f"ep: {self.ep} neither divides nor is a multiple of tp {self.tp}")
-        joined = max(1, self.ep // self.tp)
-        if self.dp % joined:
-            raise ValueError(f"ep: {self.ep} over tp {self.tp} joins {joined} replicas, but dp is {self.dp}; accepted: dp a multiple of {joined}, or ep up to {self.tp}")
-        return self
-
     @property
     def devices(self) -> int:
         """Devices in use."""
