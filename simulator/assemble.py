@@ -21,7 +21,7 @@ from simulator.presets import resolve
 from simulator.program import Decoder, Program, VisualInput
 from simulator.quantity import Numeric, ceil
 from simulator.spec.deployment import Engine, Parallelism, load_engine
-from simulator.spec.hardware import Chip, ChipLink, Device
+from simulator.spec.hardware import BITS, Chip, ChipLink, Device
 from simulator.spec.load_hardware import load_hardware
 from simulator.spec.load_model import load_model
 from simulator.spec.model import Lvlm
@@ -53,6 +53,11 @@ class Case:
     processor: str
     task: str
     price: Numeric
+
+    @property
+    def uniform(self) -> bool:
+        """Whether everything is in the format and not the linear layers alone: a model in 32 bits keeps nothing narrower."""
+        return self.engine.uniform or BITS[self.format] > 16
 
     @property
     def machine(self) -> Machine:
@@ -138,8 +143,8 @@ def scaled(chip: Chip, scale: HardwareScale) -> Chip:
 def scale_chip(chip: Chip, bandwidth: Numeric, flops: Numeric, capacity: Numeric, link: Numeric) -> Chip:
     """Counterfactual hardware: main-memory bandwidth, FLOP rates, capacity and device links times a factor each."""
 
-    def wider(item: ChipLink | None) -> ChipLink | None:
-        return None if item is None else replace(item, bandwidth=item.bandwidth * link)
+    def wider(item: ChipLink) -> ChipLink:
+        return replace(item, bandwidth=item.bandwidth * link)
 
     return replace(
         chip,
@@ -147,7 +152,8 @@ def scale_chip(chip: Chip, bandwidth: Numeric, flops: Numeric, capacity: Numeric
         peak={name: rate * flops for name, rate in chip.peak.items()},
         vector_flops=chip.vector_flops * flops,
         memory_bytes=chip.memory_bytes * capacity,
-        scale_up=wider(chip.scale_up),
+        scale_up=None if chip.scale_up is None else wider(chip.scale_up),
+        pcie=wider(chip.pcie),
     )
 
 
@@ -165,7 +171,7 @@ def assemble(case: Case) -> Assembly:
         rebuild=lambda model, size: plain(case, model, size),
     )
     program, uses = compose(base, case.techniques, context)
-    return Assembly(uniform_extras(program, case.format) if case.engine.uniform else program, uses)
+    return Assembly(uniform_extras(program, case.format) if case.uniform else program, uses)
 
 
 def plain(case: Case, model: Lvlm, size: Numeric) -> Program:
@@ -192,7 +198,7 @@ def plain(case: Case, model: Lvlm, size: Numeric) -> Program:
         decoder=replace(decoder, replicas=float(parallel.dp), busy=case.batch / busiest) if parallel.dp > 1 else decoder,
         assumptions=_assumptions(case, model),
     )
-    return uniform(program, case.format) if case.engine.uniform else program
+    return uniform(program, case.format) if case.uniform else program
 
 
 @lru_cache(maxsize=512)

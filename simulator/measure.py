@@ -22,6 +22,11 @@ def floor_seconds(total: Total, passes: Numeric, devices: Numeric) -> Numeric:
     return maximum(total.compute_floor, maximum(moved - reused, 0.0) / chip.bandwidth)
 
 
+def waiting(case: Case, seconds: Numeric, busy: Numeric) -> Numeric:
+    """Joules per request of the devices that are rented and not at work: other pipeline stages, all of them while the host works."""
+    return seconds * maximum(case.parallel.devices - busy, 0.0) * case.chip.idle_w / case.batch
+
+
 def measure(case: Case, assembly: Assembly | None = None) -> Metrics:
     """All numbers of a case; arrays in, arrays out."""
     program = (assembly or assemble(case)).program
@@ -49,11 +54,13 @@ def _measure_one(case: Case, program: Program, host: Host | None) -> Metrics:
         stages[name] = _stage(total, run.steps[name], run.devices[name], not closed)
         terms[name] = total.terms
         moved = stages[name].bytes / run.devices[name]
-        busy = run.devices[name]
+        busy = 0.0 if name == "preprocess" and case.engine.overlap else run.devices[name]
+        joules["on"] = joules["on"] + waiting(case, total.seconds, busy)
         for power, drawn in zip(POWERS, watts(case.chip, total.seconds, total.compute_floor, moved), strict=True):
             joules[power] = joules[power] + total.seconds * busy / case.batch * drawn
     first = [run.totals[name] for name in STAGES if name != "decode"]
     overhead = case.engine.request.seconds
+    joules["on"] = joules["on"] + waiting(case, overhead, 0.0)
     ttft = stages["preprocess"].seconds + stages["encode"].seconds + stages["project"].seconds
     ttft = ttft + stages["prefill"].seconds + overhead
     steps = maximum(program.output - 1.0, 0.0)

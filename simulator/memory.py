@@ -104,7 +104,7 @@ def kv_state(program: Program, decoder: Decoder, keep: Numeric = 1.0) -> tuple[N
             seen = minimum(seen, stays % cache.window if cache.chunked else maximum(cache.window - 1.0, 0.0))
         read = read + layer.read * _stored(cache, seen) * cache.padding
         final = final + on_device * _stored(cache, _within(cache, grown))
-    share = 1.0 / decoder.pipeline
+    share = decoder.fullest
     peak = maximum(before_eviction * program.prefill.peak_resident, final)
     return written * share, resident * share, read * share, peak * share
 
@@ -115,7 +115,7 @@ def memory(run: Run, chip: Chip, engine: Engine) -> Memory:
     draft = program.decode.draft
     weights = decoder_bytes(decoder)
     for tower in program.towers:
-        weights = weights + tower_bytes(tower)
+        weights = weights + tower_bytes(tower, decoder.embedding_bits)
     written, resident, read, peak_kv = kv_state(program, decoder)
     drafted: Numeric = 0.0
     if draft is not None:

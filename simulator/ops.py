@@ -165,8 +165,8 @@ class Matmul(AbstractOp):
 class Experts(AbstractOp):
     """One projection of a routed mixture of experts: every row visits `active` of `experts` (n x k each).
 
-    Weights read are those of the distinct experts touched, E(1-(1-a/E)^rows) for uniform routing; `experts` here are
-    the experts resident on one device and `share` is the fraction of all routed rows which lands on it.
+    Weights read are those of the distinct experts touched, E(1-(1-a/E)^rows) for uniform routing. experts: those resident on
+    one of the devices that `total` are spread over. batches: data-parallel replicas whose rows meet at these experts.
     """
 
     name: str
@@ -181,13 +181,14 @@ class Experts(AbstractOp):
     bias: bool = False
     visual: Numeric = 1.0
     text: Numeric = 1.0
+    batches: float = 1.0
 
     @property
     def parameters(self) -> Numeric:
         return self.experts * self.n * (self.k + (1.0 if self.bias else 0.0))
 
     def work(self, shape: Shape) -> Work:
-        rows = rows_of(shape, self.visual, self.text)
+        rows = rows_of(shape, self.visual, self.text) * self.batches
         routed = rows * self.active * (self.experts / self.total)
         touched = self.experts * (1.0 - (1.0 - self.active / self.total) ** rows)
         return Work(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any, Literal, final
 
 from simulator.ops import AbstractOp, Shape
@@ -202,6 +203,12 @@ class Decoder:
     other_parameters: Numeric = 0.0
     tied: bool = False
     embedding_bits: float = 16.0
+
+    @property
+    def fullest(self) -> float:
+        """Share of the layers that the pipeline stage with most of them holds."""
+        depth = total_layers(self.layers)
+        return ceil(depth / self.pipeline) / depth if depth else 1.0
 
 
 @final

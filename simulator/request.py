@@ -164,6 +164,7 @@ def _notes(case: Case, program: Program, metrics: Metrics) -> tuple[tuple[str, .
             notes.append(f"{engine.name} {label} overhead {item.seconds * 1e3:.3g} ms is assumed: {item.source.reference}")
     if case.preprocess:
         notes.append(f"preprocess: {engine.workers} host workers ({case.processor} processor)")
+    notes += _spread(case)
     notes.append("energy: power model between idle and TDP, good to about 30 %")
     warnings = [*program.warnings, *_undeployable(case)]
     memory = metrics.memory
@@ -174,6 +175,19 @@ def _notes(case: Case, program: Program, metrics: Metrics) -> tuple[tuple[str, .
             + _way_out(case, memory)
         )
     return tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(warnings))
+
+
+def _spread(case: Case) -> list[str]:
+    """What is assumed of several devices."""
+    device, parallel = case.device, case.parallel
+    out: list[str] = []
+    group = max(parallel.tp, parallel.ep)
+    if group > device.max_devices:
+        link = device.pcie.name if device.scale_up is None else f"{device.scale_up.name} within {device.max_devices} devices and {device.pcie.name} between"
+        out.append(f"{group} {device.name} are more than the {device.max_devices} that are joined in one: traffic over {link}")
+    if parallel.pp > 1:
+        out.append(f"pp {parallel.pp}: the batch goes through the stages one after the other, with no other batch in flight")
+    return out
 
 
 def _undeployable(case: Case) -> list[str]:

@@ -7,6 +7,8 @@ rule; the floor is shown beside it and is not imposed on it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from simulator.attention import Attention
 from simulator.evaluate import Run
 from simulator.memory import kv_state
@@ -31,7 +33,7 @@ def attention_flops(program: Program) -> Numeric:
 
 def closed_form(run: Run, chip: Chip) -> None:
     """Replaces the seconds of a run's stages by the closed form, without a band."""
-    program, decoder = run.program, run.program.decoder
+    program, decoder = run.program, replace(run.program.decoder, pipeline=1.0)
     peak = chip.peak[chip.executed_format("bf16")]
     written = kv_state(program, decoder)[0] * program.batch
     encode = run.totals["encode"].flops / run.devices["encode"] / peak

@@ -22,7 +22,7 @@ def owned(ops: tuple[AbstractOp, ...]) -> Numeric:
         if isinstance(op, Matmul | Experts | Convolution):
             total = total + op.parameters * op.weight_bits / 8.0
         elif isinstance(op, Elementwise):
-            total = total + op.owned * 2.0
+            total = total + op.owned * op.bits / 8.0
     return total if is_array(total) else _OWNED.put(ops, total)
 
 
@@ -38,10 +38,10 @@ def decoder_bytes(decoder: Decoder) -> Numeric:
     ends = maximum(owned(decoder.embedding.prefill), owned(decoder.head.prefill))
     if decoder.pipeline == 1.0:
         ends = owned(decoder.embedding.prefill) + (0.0 if decoder.tied else owned(decoder.head.prefill))
-    return _layers(decoder.layers) / decoder.pipeline + ends + decoder.other_parameters * 2.0
+    return _layers(decoder.layers) * decoder.fullest + ends + decoder.other_parameters * decoder.embedding_bits / 8.0
 
 
-def tower_bytes(tower: Tower) -> Numeric:
-    """Weights of an encoder and its projector on one device."""
-    other = (tower.other_parameters + tower.projector_other_parameters) * 2.0
+def tower_bytes(tower: Tower, bits: float) -> Numeric:
+    """Weights of an encoder and its projector on one device; positions and class tokens have `bits` each."""
+    other = (tower.other_parameters + tower.projector_other_parameters) * bits / 8.0
     return _layers(tower.layers) + _layers(tower.projector) + other

@@ -165,3 +165,12 @@ def test_max_batch_fits_and_one_more_does_not(scenario: Scenario) -> None:
     if most:
         assert at(most).fits
         assert at(most).max_batch == most
+
+
+@pytest.mark.parametrize(("engine", "hardware"), [("torch-cpu", "cpu-generic"), ("hf-sdpa", "a100-sxm-80gb"), ("ideal", "h100-sxm")])
+def test_a_model_in_32_bits_keeps_nothing_narrower(engine: str, hardware: str) -> None:
+    """Embedding, norms, positions and cache too, whatever the engine."""
+    given = Workload(text_tokens=50, output_tokens=20, images=(PICTURE,))
+    found = estimate(Scenario(model="qwen2.5-vl-7b", hardware=hardware, engine=engine, format="fp32", workload=given, preprocess=False)).memory
+    assert found.weight_bytes == 4 * QWEN
+    assert found.kv_bytes_per_token == 28 * 2 * 4 * 128 * 4

@@ -13,11 +13,16 @@ from simulator.spec.model import Block, FeedForwardSpec
 from simulator.spec.source import SpecError
 
 
-def divided(heads: int, tp: int, field: str) -> float:
-    """Heads on one device."""
-    if heads % tp:
-        fits = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
-        raise SpecError(f"tp: {tp} does not divide the {heads} heads of {field}; accepted: {fits}")
+def divided(heads: int, tp: int, field: str, kv_heads: int = 1) -> float:
+    """Heads on one device. KV heads are dealt out whole, or each is held by equally many devices."""
+
+    def fits(n: int) -> bool:
+        return heads % n == 0 and (kv_heads % n == 0 or n % kv_heads == 0)
+
+    if not fits(tp):
+        accepted = ", ".join(str(n) for n in range(1, heads + 1) if fits(n))
+        which = f"the {heads} heads" if heads % tp else f"the {kv_heads} KV heads, nor they it,"
+        raise SpecError(f"tp: {tp} does not divide {which} of {field}; accepted: {accepted}")
     return heads / tp
 
 
@@ -87,7 +92,7 @@ def _mixture(
         raise SpecError(f"ep: {ep} and tp {tp}: one must divide the other")
     sliced, replicas = max(1.0, tp / ep), max(1.0, ep / tp)
     width, resident, total = spec.width / sliced, spec.experts / ep, float(spec.experts)
-    active, here = spec.active * replicas, spec.active * replicas / ep
+    here = spec.active * replicas / ep
     router = Matmul("router", total, float(hidden), weight_bits=16.0, bias=spec.router_bias, visual=visual, text=text)
     ops: list[AbstractOp] = [router, Elementwise("topk", "topk", total, 2.0 * spec.active, visual=visual, text=text)]
     exchanged = spec.active * hidden
@@ -100,12 +105,13 @@ def _mixture(
         n,
         float(hidden),
         resident,
-        float(active),
+        float(spec.active),
         total,
         weight_bits=bits,
         bias=spec.bias,
         visual=visual,
         text=text,
+        batches=replicas,
     )
     ops.append(into)
     ops.append(Elementwise("activation", activation_kind(spec), here * n, here * width, visual=visual, text=text))

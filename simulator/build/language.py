@@ -16,7 +16,7 @@ from simulator.attention import Attention, Mask
 from simulator.build.blocks import divided, feed_forward, norm_kind, norms, reduce
 from simulator.build.mixers import Mixer, cross, latent, linear
 from simulator.ops import AbstractOp, Collective, Elementwise, Matmul
-from simulator.program import Cache, Decoder, Layer
+from simulator.program import Cache, Decoder, Layer, edit
 from simulator.spec.model import AttentionSpec, Block, LanguageModel, Lvlm
 from simulator.spec.source import SpecError
 
@@ -48,8 +48,8 @@ def build_decoder(model: Lvlm, tp: int = 1, pp: int = 1, ep: int = 1, bits: floa
     return Decoder(
         name=model.name,
         embedding=_embedding(language, tp),
-        layers=tuple(layers),
-        head=_head(language, tp, pp),
+        layers=_staged(tuple(layers), language, pp),
+        head=_head(language, tp),
         hidden=float(language.hidden),
         vocabulary=float(language.vocabulary),
         max_context=float(language.max_context),
@@ -82,12 +82,19 @@ def _embedding(language: LanguageModel, tp: int) -> Layer:
     return Layer("embedding", -1, 1, (*ops, merge), ops)
 
 
-def _head(language: LanguageModel, tp: int, pp: int) -> Layer:
+def _staged(layers: tuple[Layer, ...], language: LanguageModel, pp: int) -> tuple[Layer, ...]:
+    """Every row that is alive after the last layer of a pipeline stage goes to the next one."""
+    send = Collective("send", "send", float(language.hidden), 2.0, visual=0.0 if language.cross_attention else 1.0)
+    for stage in range(1, pp):
+        last = stage * language.stack.layers // pp - 1
+        layers = edit(layers, lambda layer: replace(layer, prefill=(*layer.prefill, send), decode=(*layer.decode, send)), last, last + 1)
+    return layers
+
+
+def _head(language: LanguageModel, tp: int) -> Layer:
     hidden, vocabulary = float(language.hidden), float(language.vocabulary)
     visual = 0.0 if language.cross_attention else 1.0
     ops: list[AbstractOp] = []
-    if pp > 1:
-        ops.append(Collective("send", "send", hidden * (pp - 1), 2.0, visual=visual))
     ops.append(
         Elementwise(
             "final_norm", norm_kind(language.final_norm_parameters, hidden), 2.0 * hidden, hidden, owned=float(language.final_norm_parameters), visual=visual
@@ -143,7 +150,7 @@ def _mixer(language: LanguageModel, spec: AttentionSpec | None, tp: int, bits: f
 
 def _self(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float, visual: float) -> Mixer:
     hidden = float(language.hidden)
-    heads = divided(spec.heads, tp, "the language model")
+    heads = divided(spec.heads, tp, "the language model", spec.kv_heads)
     kv_heads = max(1.0, spec.kv_heads / tp)
     width = heads * spec.head_dim
     keys, values = kv_heads * spec.head_dim, kv_heads * spec.v_dim

@@ -23,7 +23,7 @@ class Mixer(NamedTuple):
 def cross(language: LanguageModel, spec: AttentionSpec, tp: int, bits: float) -> Mixer:
     """Text attends to the projected pictures: Q from text rows, K and V from visual rows, once."""
     hidden = float(language.hidden)
-    heads = divided(spec.heads, tp, "the language model")
+    heads = divided(spec.heads, tp, "the language model", spec.kv_heads)
     kv_heads = max(1.0, spec.kv_heads / tp)
     width, keys, values = heads * spec.head_dim, kv_heads * spec.head_dim, kv_heads * spec.v_dim
     q = Matmul("q", width, hidden, weight_bits=bits, bias=spec.q_bias, visual=0.0)

@@ -162,13 +162,13 @@ def _gemm(kernels: Kernels, chip: Chip, format: str, shape: dict[str, Array], cy
 
 
 def _all_reduce(kernels: Kernels, chip: Chip, bytes: Array, devices: Array) -> KernelSeconds:
-    link = chip.scale_up or chip.pcie
-    floor = 2.0 * (devices - 1.0) / devices * bytes / link.bandwidth
+    floor = np.empty(bytes.shape)
     parts = [np.empty(bytes.shape) for _ in range(3)]
     last: Time | None = None
     for count in sorted({float(item) for item in devices.ravel()}):
         at = devices == count
         last = kernels.all_reduce(chip, bytes[at], count)
+        floor[at] = 2.0 * (count - 1.0) / count * bytes[at] / chip.between(count).bandwidth
         for part, value in zip(parts, (last.expected, last.low, last.high), strict=True):
             part[at] = value
     if last is None:

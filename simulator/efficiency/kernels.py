@@ -247,7 +247,7 @@ class Kernels:
         return self._collective(chip, "send", bytes, devices)
 
     def _collective(self, chip: Chip, op: str, wire: Numeric, devices: Numeric) -> Time:
-        link = chip.scale_up or chip.pcie
+        link = chip.between(devices, op != "all_to_all")
         if self.pure:
             return copied(link, "ideal", wire, True)
         fit = self.fits[op, "bf16"][0]

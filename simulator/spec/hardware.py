@@ -6,13 +6,13 @@ A profile is one YAML file in `hardware_profiles/`. Every figure names an entry 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from simulator.quantity import Numeric
+from simulator.quantity import Numeric, minimum, where
 from simulator.spec.source import Source, Spec
 
 Format = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
@@ -42,7 +42,7 @@ class Device(Spec):
     vector_flops: non-tensor fp32 rate [FLOP/s]. memory_bytes [byte] and memory_bandwidth [byte/s] of the main memory.
     l2_bytes [byte], l2_bandwidth [byte/s]: last-level cache. sms: streaming multiprocessors, compute units or cores.
     clock_hz: boost [Hz]. tdp_w, idle_w [W]. price_per_hour [USD/h]. scale_up: device-to-device link (null: none),
-    pcie: through the host, host: host memory to device. fits: folder of fits made of this very device (relative to the
+    pcie: through the host, host: host memory to device. max_devices: so many share the scale_up link. fits: folder of fits made of this very device (relative to the
     profile's file), looked at before the shipped ones.
     """
 
@@ -67,7 +67,7 @@ class Device(Spec):
     scale_up: Link | None = None
     pcie: Link
     host: Link
-    max_devices: int = 8
+    max_devices: int = Field(default=8, ge=1)
     fits: str = ""
     notes: str = ""
 
@@ -124,6 +124,7 @@ class Device(Spec):
             scale_up=link(self.scale_up),
             pcie=pcie,
             host=host,
+            max_devices=self.max_devices,
             fits=self.fits,
         )
 
@@ -158,7 +159,20 @@ class Chip:
     scale_up: ChipLink | None
     pcie: ChipLink
     host: ChipLink
+    max_devices: int = 8
     fits: str = ""
+
+    def between(self, devices: Numeric, ring: bool = True) -> ChipLink:
+        """The link by which each of so many devices talks to the others.
+
+        Beyond the `max_devices` of one scale_up domain, traffic leaves by the devices' own ports: a ring by all of a domain's at a time
+        (NCCL lays as many rings), an exchange of everyone with everyone by one.
+        """
+        near, far = self.scale_up, self.pcie
+        if near is None:
+            return far
+        ports = self.max_devices if ring else 1
+        return replace(near, bandwidth=where(devices <= self.max_devices, near.bandwidth, minimum(near.bandwidth, ports * far.bandwidth)))
 
     def executed_format(self, format: str) -> str:
         """The format a multiplication in `format` really runs in on this chip."""
