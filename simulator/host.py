@@ -22,7 +22,7 @@ from simulator.stage import Machine, Total
 @final
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Seconds on one worker: per request, per file, per source megapixel (decode; resize), per megapixel written, more per
+    """Seconds on one worker: per request, per file, per source megapixel (decode a JPEG; a PNG; resize), per megapixel written, more per
     megapixel of a crop that is large, per text token, per byte handed over.
 
     large_from: megapixels of a crop from which on some, and all, of it counts as large. spread: 80 % half-width in log, the larger of its lines for pictures, and what other machines differ by. source: where the lines were measured.
@@ -31,6 +31,7 @@ class Host:
     request: float
     file: float
     decode: float
+    decode_png: float
     resize: float
     write: float
     large: float
@@ -41,7 +42,7 @@ class Host:
     source: str
 
 
-_PICTURE = ("seconds_per_megapixel_decode", "seconds_per_megapixel_resize", "seconds_per_output_megapixel")
+_PICTURE = ("seconds_per_megapixel_decode", "seconds_per_megapixel_decode_png", "seconds_per_megapixel_resize", "seconds_per_output_megapixel")
 
 
 @lru_cache(maxsize=8)
@@ -59,7 +60,7 @@ def load_host(processor: str) -> Host:
     elsewhere = float(data.get("other_machines", {"value": 0.0})["value"])
     return Host(
         line("seconds_per_request") + line("handover_seconds_per_request"), line("seconds_per_image"), line("seconds_per_megapixel_decode"),
-        line("seconds_per_megapixel_resize"), line("seconds_per_output_megapixel"), line("seconds_per_large_output_megapixel"),
+        line("seconds_per_megapixel_decode_png"), line("seconds_per_megapixel_resize"), line("seconds_per_output_megapixel"), line("seconds_per_large_output_megapixel"),
         (float(data["large_from_megapixels"][0]), float(data["large_from_megapixels"][1])), line("seconds_per_text_token"),
         line("handover_seconds_per_byte"), hypot(max(float(lines[name]["spread"]) for name in _PICTURE), elsewhere), str(data["reference"]),
     )  # fmt: skip
@@ -74,7 +75,8 @@ def preprocess(program: Program, machine: Machine, host: Host, total: Total) -> 
     for grid in seen.grids:
         written = written + grid.crops * grid.pixels
         large = large + grid.crops * grid.pixels * clip((grid.pixels * 1e-6 - first) / (last - first), 0.0, 1.0)
-    pixels = seen.source_pixels * host.decode + seen.source_pixels * host.resize + written * host.write + large * host.large
+    jpeg = seen.source_pixels - seen.png_pixels - seen.raw_pixels
+    pixels = jpeg * host.decode + seen.png_pixels * host.decode_png + seen.source_pixels * host.resize + written * host.write + large * host.large
     seconds = host.request + seen.files * host.file + pixels * 1e-6 + program.text * host.token
     copied = written * 3.0 * 2.0  # three channels, two bytes each
     busy = (seconds + copied * host.byte) * program.batch / machine.engine.workers

@@ -42,7 +42,8 @@ class VisualInput:
     """What preprocessing makes of the pictures and videos of one request.
 
     separators: visual tokens that the vision path adds besides the crops (newlines, tile separators).
-    source_pixels: pixels decoded from files; files: how many; resized_pixels: pixels after resizing.
+    source_pixels: pixels of files; files: how many; resized_pixels: pixels after resizing. png_pixels, raw_pixels: those of the
+    source_pixels that are inflated instead of JPEG's decoding, and that need none.
     images: pictures plus frames that form one bidirectional block each.
     """
 
@@ -53,6 +54,8 @@ class VisualInput:
     resized_pixels: Numeric
     images: Numeric
     notes: tuple[str, ...] = ()
+    png_pixels: Numeric = 0.0
+    raw_pixels: Numeric = 0.0
 
     @property
     def tokens(self) -> Numeric:

@@ -82,11 +82,12 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
     that large arrays fault in belongs to none of the steps alone. A request is one with next to nothing in it.
     """
 
-    def of(op: str, kind: str = processor) -> list[Row]:
+    def of(op: str, kind: str = processor, encoding: str = "jpeg") -> list[Row]:
         chosen = [row for row in rows if row["op"] == op and row["processor"] == kind and row["workers"] == "1"]
-        return [row for row in chosen if row["encoding"] in ("", "jpeg")]
+        return [row for row in chosen if row["encoding"] in ("", encoding)]
 
     decode, decode_spread = fit_line(of("decode", "any"), ("input_pixels",), "decode")
+    png, png_spread = fit_line(of("decode", "any", "png"), ("input_pixels",), "decode png")
     sides = {str(side * side) for side in importlib.import_module("calibrate.measure.host").SIDES_FITTED}
     pictures = of("preprocess")
     fitted = [row for row in pictures if row["output_pixels"] in sides]
@@ -113,6 +114,7 @@ def lines_of(rows: Sequence[Row], processor: str) -> tuple[dict[str, tuple[float
             max(decode_spread, picture_spread),
         ),
         "seconds_per_megapixel_decode": (float(decode[1]), decode_spread),
+        "seconds_per_megapixel_decode_png": (float(png[1]), png_spread),
         "seconds_per_megapixel_resize": (float(picture[1]), picture_spread),
         "seconds_per_output_megapixel": (float(picture[2]), picture_spread),
         "seconds_per_large_output_megapixel": (float(picture[3]), picture_spread),
