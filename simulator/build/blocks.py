@@ -90,8 +90,32 @@ def _mixture(
         raise SpecError(f"ep: {ep} does not divide {spec.experts} experts; accepted: {fits}")
     if max(tp, ep) % min(tp, ep):
         raise SpecError(f"ep: {ep} and tp {tp}: one must divide the other")
+    ops: list[AbstractOp] = []
+    if spec.visual_width:
+        ops.extend(_routed(spec, spec.width, hidden, tp, ep, bits, 0.0, text))
+        ops.extend(_routed(spec, spec.visual_width, hidden, tp, ep, bits, visual, 0.0))
+    else:
+        ops.extend(_routed(spec, spec.width, hidden, tp, ep, bits, visual, text))
+    if spec.shared_width:
+        ops.extend(_mlp(spec, spec.shared_width / tp, hidden, bits, visual, text, "shared_"))
+        if spec.shared_gate:
+            ops.append(Matmul("shared_gate", 1.0, float(hidden), weight_bits=16.0, visual=visual, text=text))
+    return (*ops, *reduce(hidden, tp, visual, text))
+
+
+def _routed(
+    spec: FeedForwardSpec,
+    whole: int,
+    hidden: int,
+    tp: int,
+    ep: int,
+    bits: float,
+    visual: float,
+    text: float,
+) -> tuple[AbstractOp, ...]:
+    """Router, exchange and experts of `whole` width for the rows that pass them."""
     sliced, replicas = max(1.0, tp / ep), max(1.0, ep / tp)
-    width, resident, total = spec.width / sliced, spec.experts / ep, float(spec.experts)
+    width, resident, total = whole / sliced, spec.experts / ep, float(spec.experts)
     here = spec.active * replicas / ep
     router = Matmul("router", total, float(hidden), weight_bits=16.0, bias=spec.router_bias, visual=visual, text=text)
     ops: list[AbstractOp] = [router, Elementwise("topk", "topk", total, 2.0 * spec.active, visual=visual, text=text)]
@@ -119,8 +143,4 @@ def _mixture(
     ops.append(Elementwise("combine", "gather", here * hidden, float(hidden), visual=visual, text=text))
     if ep > tp:
         ops.append(Collective("all_to_all", "all_to_all", exchanged, float(ep), visual=visual, text=text))
-    if spec.shared_width:
-        ops.extend(_mlp(spec, spec.shared_width / tp, hidden, bits, visual, text, "shared_"))
-        if spec.shared_gate:
-            ops.append(Matmul("shared_gate", 1.0, float(hidden), weight_bits=16.0, visual=visual, text=text))
-    return (*ops, *reduce(hidden, tp, visual, text))
+    return tuple(ops)

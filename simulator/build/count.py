@@ -67,5 +67,6 @@ def _idle(layers: Iterable[Layer]) -> float:
     for layer in layers:
         for op in layer.prefill:
             if isinstance(op, Experts):
-                idle += layer.count * float(op.parameters) * (1.0 - op.active / op.total)
+                visited = op.active / op.total if float(op.text) else 0.0
+                idle += layer.count * float(op.parameters) * (1.0 - visited)
     return idle

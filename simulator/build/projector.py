@@ -31,7 +31,7 @@ def _operator(step: Step, merge: float, bits: float) -> AbstractOp:
     visual, text, group = {
         "patches": (step.share, 0.0, 1.0),
         "merged": (1.0, 0.0, merge),
-        "tokens": (0.0, 1.0, 1.0),
+        "tokens": (0.0, step.share, 1.0),
         "all": (1.0, 1.0, 1.0),
     }[step.rows]
     if step.op == "linear":

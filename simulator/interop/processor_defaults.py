@@ -18,10 +18,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simulator.interop.processor import llava, native, own, tiles
+from simulator.interop.processor import documents, llava, native, own, tiles
 from simulator.interop.processor.given import Given
 from simulator.spec.preprocessing import Preprocessing, VideoSampling
 from simulator.spec.source import SpecError
+from simulator.spec.validated import shown
 
 
 def preprocessing_for(
@@ -41,7 +42,8 @@ def preprocessing_for(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"preprocessing of {model_type}: {field} = {first['input']!r}: {first['msg']}") from None
+        where = f"{field} = {shown(first['input'])}: " if field else ""
+        raise SpecError(f"preprocessing of {model_type}: {where}{first['msg']}") from None
 
 
 _KIMI_VIDEO = VideoSampling(fps=2.0, max_frames=2048, temporal_patch=4, max_pixels=4096 * 14 * 14)
@@ -98,8 +100,17 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
             own.gemma4,
             own.video_llama_3,
             own.gemma3n,
+            documents.molmo,
+            documents.molmo2,
+            documents.aria,
+            documents.paddleocr_vl,
+            documents.keye,
+            documents.ernie4_5_vl_moe,
+            documents.dots_ocr,
         )
     },
+    "glm_ocr": native.glm46v,
+    "exaone4_5": native.qwen2_vl,
     "cogvlm2": own.glm_4v,
     "minicpmv": own.minicpm_v,
     "kimi_vl": native.kimi(4096, None),

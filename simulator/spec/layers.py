@@ -95,7 +95,8 @@ class LinearSpec(Spec):
 
 class FeedForwardSpec(Spec):
     """gated: SwiGLU-like (three matrices), else two. experts > 0: a routed mixture of `active` of `experts`, each of
-    `width`. shared_width: the always-on expert; shared_gate: its scalar gate. router_bias: a bias per expert."""
+    `width`. shared_width: the always-on expert; shared_gate: its scalar gate. router_bias: a bias per expert. visual_width: of a second
+    mixture, router included, that visual tokens pass in place of the first (0: none)."""
 
     width: Size
     gated: bool = True
@@ -105,9 +106,12 @@ class FeedForwardSpec(Spec):
     shared_width: Width = 0
     shared_gate: bool = False
     router_bias: bool = False
+    visual_width: Width = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> FeedForwardSpec:
+        if self.visual_width and not self.experts:
+            raise ValueError("visual_width needs experts")
         if self.experts and not 0 < self.active <= self.experts:
             raise ValueError(f"active {self.active} must lie in 1..experts ({self.experts})")
         return self

@@ -71,7 +71,7 @@ class VisionEncoder(Spec):
 class Step(Spec):
     """One operator of a projector. rows: it runs on every patch that leaves the encoder (`patches`), on merge x merge patches
     joined (`merged`), on the visual tokens handed on (`tokens`), or on patches and tokens alike (`all`). share: rows per patch, for learned queries whose number
-    is neither (`patches` only: 32 queries for 256 patches are 0.125).
+    is neither (32 queries for 256 patches are 0.125), or per token (`patches` and `tokens` only).
 
     linear: inputs x outputs, `copies`. norm, activation, gather: `outputs` elements per row; norm owns `parameters`.
     attention: `heads` of `head_dim`; queries are its rows; keys are `patches`, `tokens`, both (`all`) or the queries `own` (`keys`),

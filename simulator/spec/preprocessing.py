@@ -29,6 +29,7 @@ hd_canvas        phi-3.5-vision                              tile 336, patch 14,
 candidate_tiles  deepseek-vl2                                tile 384, patch 14, side 14, max_tiles 9
 candidate_tiles  deepseek-ocr ("Gundam")                     tile 640, patch 16, side 10, global 1024 / side 16
 slices           minicpm-v-2.6                               tile 448, patch 14, tokens 64, max_slices 9
+overlapping_tiles  molmo, molmo2                             tile 336 | 378, patch 14, margin 8, pool 2, max_tiles 12 | 8
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from simulator.spec.tiled import (
     GridPinpoints,
     HdCanvas,
     LongestEdgeSplit,
+    OverlappingTiles,
     PanAndScan,
     Slices,
 )
@@ -54,8 +56,8 @@ from simulator.spec.video import VideoSampling
 
 __all__ = [
     "CandidateTiles", "CanvasTiles", "DynamicHd", "DynamicTiles", "Edges", "Fixed", "GridPinpoints", "HdCanvas",
-    "LongestEdge", "LongestEdgeSplit", "Native", "NativeTiles", "PanAndScan", "PatchBudget", "PatchLimit", "Preprocessing",
-    "Slices", "VideoSampling",
+    "LongestEdge", "LongestEdgeSplit", "Native", "NativeTiles", "OverlappingTiles", "PanAndScan", "PatchBudget", "PatchLimit",
+    "Preprocessing", "Slices", "VideoSampling",
 ]  # fmt: skip
 
 Preprocessing: TypeAlias = Annotated[
@@ -74,7 +76,8 @@ Preprocessing: TypeAlias = Annotated[
     | PatchBudget
     | Edges
     | NativeTiles
-    | HdCanvas,
+    | HdCanvas
+    | OverlappingTiles,
     Field(discriminator="kind"),
 ]
 """Any of the schemes, told apart by `kind`."""

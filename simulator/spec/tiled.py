@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from simulator.spec.source import Spec
 from simulator.spec.video import VideoSampling
@@ -185,3 +185,22 @@ class Slices(Spec):
     tokens: PositiveInt = 64
     max_slices: PositiveInt = 9
     video: VideoSampling | None = None
+
+
+class OverlappingTiles(Spec):
+    """Molmo: tiles that overlap by `margin` patches, on the canvas of at most `max_tiles` that asks for the least enlargement, plus a
+    view of the whole. What overlaps is encoded twice and handed on once; pool x pool patches become one visual token."""
+
+    kind: Literal["overlapping_tiles"] = "overlapping_tiles"
+    tile: PositiveInt = 378
+    patch: PositiveInt = 14
+    margin: int = Field(default=8, ge=0)
+    pool: PositiveInt = 2
+    max_tiles: PositiveInt = 8
+    video: VideoSampling | None = None
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> OverlappingTiles:
+        if self.margin >= self.tile // self.patch:
+            raise ValueError(f"margin {self.margin} must be below the {self.tile // self.patch} patches of a tile's side")
+        return self

@@ -33,7 +33,7 @@ REFUSED = (
     ({"model_type": "florence2"}, ("florence2", "encoder-decoder")),
     ({"model_type": "t5"}, ("t5", "encoder-decoder")),
     ({"architectures": ["AcmeForCausalLM"]}, ("model_type", "AcmeForCausalLM")),
-    ({"model_type": "molmo", "hidden_size": 3584}, ("model_type", "molmo", "--types")),
+    ({"model_type": "emu3", "hidden_size": 3584}, ("model_type", "emu3", "--types")),
     ({"model_type": "minicpmv", "version": "1.0"}, ("version", "1.0", "2.6")),
     ({"model_type": "llava_llama", "architectures": ["LlavaLlamaForCausalLM"], "mm_vision_tower": "acme/eyes"}, ("mm_vision_tower", "acme/eyes", "known")),
     ({"model_type": "llava_rwkv", "mm_vision_tower": "openai/clip-vit-large-patch14"}, ("model_type", "llava_rwkv", "llama")),

@@ -35,7 +35,7 @@ PREFIXES = {  # parameter-name prefixes of the vision path: (tower, projector, l
                "model.image_tower.", "model.video_tower.",
                "model.embed_tokens_extend.image_embed.img_processor."),
     "projector": ("model.multi_modal_projector.", "multi_modal_projector.", "model.aligner.", "model.vision_projection.", "model.connector.", "model.mm_projector.",
-                  "model.image_newline", "model.visual.merger.", "model.visual.deepstack_merger_list.",
+                  "model.image_newline", "model.resampler_model.", "model.visual.merger.", "model.visual.deepstack_merger_list.",
                   "model.visual.downsample.", "vision_model.vision_adapter.",
                   "model.vision_tower.head_", "model.embed_vision.", "model.projector.", "model.visual_embeddings_table.",
                   "model.embed_tokens_extend.image_embed.img_projection", "model.embed_tokens_extend.image_embed.global_img",
@@ -135,6 +135,12 @@ def encode(model: nn.Module, entry: dict[str, Any], grids: list[tuple[int, int, 
     if entry["family"] == "phi4":  # its projection runs on the put-together map, separators included
         image = model.model.embed_tokens_extend.image_embed
         _, flops, _, _ = _counted(lambda: image.img_projection_down(image.img_projection_up(meta(tokens, 1152))))
+        total += flops
+    if entry["family"] == "molmo2":  # its adapter pools four slots to a token; their products (0.001 %) are left out
+        adapter, wide = model.model.multi_modal_projector, model.model.multi_modal_projector.image_pooling_2d.q_proj
+        _, flops, _, _ = _counted(lambda: adapter.image_projector(
+            adapter.image_pooling_2d(meta(tokens, 1, wide.in_features), meta(tokens, 4, wide.in_features))[0]
+        ))  # fmt: skip
         total += flops
     return total
 
@@ -310,6 +316,7 @@ def _mllama(model: Any, config: dict[str, Any], crops: int, height: int, width: 
 ENCODERS: dict[str, Callable[..., Callable[[], Any]]] = {
     "qwen_vl": _qwen,
     "glm4v": _glm,
+    "exaone4_5": _qwen,
     "kimi": _kimi,
     "llava": _llava,
     "llava_next": _llava,
@@ -371,6 +378,7 @@ def generate(model: Any, entry: dict[str, Any], visual: int, text: int, pictures
     for rows, start in ((prompt, 0), (1, prompt)):
         _, flops, calls, by_module = _counted(run(rows, start))
         flops -= _experts_not_visited(config, by_module) + _convolved_twice(body, rows)
+        flops -= 0.0 if start else _narrower(config, visual)
         if hasattr(config, "kv_lora_rank"):
             flops += _absorbed(config, calls, by_module, start > 0)
         else:
@@ -406,6 +414,15 @@ def _experts_not_visited(config: Any, by_module: dict[str, float]) -> float:
     return idle * sum(v for k, v in by_module.items() if k.endswith(".feed_forward.experts"))
 
 
+def _narrower(config: Any, visual: int) -> float:
+    """ERNIE: told of no token types, as here, the class sends visual tokens through the text experts; their own are narrower."""
+    if config.model_type != "ernie4_5_vl_moe_text":
+        return 0.0
+    text, picture = config.moe_intermediate_size
+    per_layer = 2.0 * 3 * config.hidden_size * (text - picture) * config.moe_k * visual
+    return per_layer * config.mlp_layer_types.count("sparse")
+
+
 def _absorbed(config: Any, calls: list[Call], by_module: dict[str, float], decode: bool) -> float:
     """Attention FLOPs of latent layers; in decode also the exchange of kv_b for its absorbed use."""
     if not decode:
@@ -434,7 +451,7 @@ def _pairs(module: Any, config: Any, entry: dict[str, Any], visual: int, text: i
     }.get(kind)
     if not getattr(config, "layer_types", None) and getattr(module, "sliding_window", None):
         kind, window = "sliding_attention", module.sliding_window
-    block = entry["family"] if entry["family"] in ("gemma3", "paligemma") else ""
+    block = {"gemma3": "gemma3", "molmo2": "gemma3", "paligemma": "paligemma"}.get(entry["family"], "")
     if getattr(config, "use_bidirectional_attention", None) == "vision" and kind == "sliding_attention":
         block = "gemma4"
     return float(_mask_sum(prompt, start, kind, window or 0, block, visual, pictures))

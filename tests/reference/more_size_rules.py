@@ -74,6 +74,35 @@ def phi3_v(case: dict[str, Any], width: int, height: int) -> int:
     return (scale * across + 1) * 144 + 1 + (rows + 1) * 12
 
 
+def molmo2(case: dict[str, Any], width: int, height: int) -> int:
+    rules = module("molmo2.image_processing_molmo2")
+    _, _, tall, wide = rules.compute_crop_geometry(height, width, 8, [4, 4], 378, 14)
+    return 14 * 14 + math.ceil(tall // 14 / 2) * math.ceil(wide // 14 / 2)
+
+
+def molmo(case: dict[str, Any], width: int, height: int) -> int:
+    """Its successor's rule with its own tiles."""
+    rules = module("molmo2.image_processing_molmo2")
+    _, _, tall, wide = rules.compute_crop_geometry(height, width, 12, [4, 4], 336, 14)
+    return 12 * 12 + math.ceil(tall // 14 / 2) * math.ceil(wide // 14 / 2)
+
+
+def paddleocr_vl(case: dict[str, Any], width: int, height: int) -> int:
+    tall, wide = module("paddleocr_vl.image_processing_paddleocr_vl").smart_resize(height, width)
+    return tall // 28 * (wide // 28)
+
+
+def ernie(case: dict[str, Any], width: int, height: int) -> int:
+    rules = module("ernie4_5_vl_moe.image_processing_ernie4_5_vl_moe")
+    tall, wide = rules.smart_resize(height, width, min_pixels=56 * 56, max_pixels=28 * 28 * 6177)
+    return tall // 28 * (wide // 28)
+
+
+def aria(case: dict[str, Any], width: int, height: int) -> int:
+    return 256
+
+
+_NATIVE = {"vision_config": {"patch_size": 14, "spatial_merge_size": 2}}
 _SQUARE = {"vision_config": {"image_size": 448, "patch_size": 14, "hidden_stride": 2}}
 MORE_CASES: dict[str, tuple[Rule, str, dict[str, Any], dict[str, Any]]] = {
     "ovis2": (ovis2, "ovis2", _SQUARE, {}),
@@ -86,6 +115,11 @@ MORE_CASES: dict[str, tuple[Rule, str, dict[str, Any], dict[str, Any]]] = {
         {"projector_pooling_ratio": 2, "vision_config": {"patch_size": 14}},
         {"tile_size": 448, "max_num_tiles": 36},
     ),
+    "molmo2": (molmo2, "molmo2", {"vision_config": {"image_size": [378, 378], "patch_size": 14}}, {}),
+    "molmo": (molmo, "molmo", {"vision_config": {"image_size": 336, "patch_size": 14}}, {}),
+    "paddleocr-vl": (paddleocr_vl, "paddleocr_vl", _NATIVE, {}),
+    "ernie-4.5-vl": (ernie, "ernie4_5_vl_moe", _NATIVE, {}),
+    "aria": (aria, "aria", {"vision_config": {"patch_size": 14}}, {}),
     "phi-3.5-vision": (phi3_v, "phi3_v", {"vision_config": {"image_size": 336, "patch_size": 14}}, {"num_crops": 16}),
 }
 

@@ -18,7 +18,8 @@ import pytest
 import torch
 import transformers
 from drawn import TEXTS, Draw
-from drawn_wrapped import WRAPPED
+from drawn_newer import NEWER
+from drawn_wrapped import WRAPPED as FIRST
 
 from simulator.build.count import parameters
 from simulator.interop.hf.fields import defaults
@@ -26,6 +27,7 @@ from simulator.interop.hf_config import import_config
 from simulator.spec.model import Lvlm
 from simulator.spec.workload import Picture
 
+WRAPPED = FIRST | NEWER
 SEEDS = (1, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(3, 15)))
 UNCOUNTED = ("qwen3_next", "qwen3_5", "qwen3_5_moe", "qwen3_5_text", "qwen3_5_moe_text", "mamba", "opt",
              "gpt_neox", "falcon_mamba", "mamba2", "bamba", "granitemoehybrid", "jamba", "nemotron_h")  # fmt: skip
@@ -37,7 +39,9 @@ FAMILY = {
     **dict.fromkeys(("idefics3", "smolvlm"), "idefics3"),
     **{name: name for name in ("internvl", "gemma3", "paligemma", "mllama", "llama4")},
     **{name: name for name in ("idefics2", "ovis2", "lfm2_vl", "video_llava", "gemma4")},
+    **{name: name for name in ("molmo2", "aria", "glm_ocr", "paddleocr_vl", "ernie4_5_vl_moe")},
     "mistral3": "pixtral",
+    "exaone4_5": "exaone4_5",
     "kimi_k25": "kimi",
 }
 

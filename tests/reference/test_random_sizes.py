@@ -114,7 +114,7 @@ def test_every_scheme_is_compared() -> None:
     assert {scheme.kind for _, _, scheme in SCHEME.values()} == {
         "fixed", "pan_and_scan", "grid_pinpoints", "dynamic_tiles", "longest_edge_split", "canvas_tiles",
         "dynamic_hd", "native", "longest_edge", "patch_limit", "candidate_tiles", "slices",
-        "patch_budget", "edges", "native_tiles", "hd_canvas",
+        "patch_budget", "edges", "native_tiles", "hd_canvas", "overlapping_tiles",
     }  # fmt: skip
 
 

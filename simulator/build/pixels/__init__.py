@@ -25,6 +25,7 @@ from simulator.spec.preprocessing import (
     LongestEdgeSplit,
     Native,
     NativeTiles,
+    OverlappingTiles,
     PanAndScan,
     PatchBudget,
     PatchLimit,
@@ -105,6 +106,8 @@ def _view(scheme: Preprocessing, width: Numeric, height: Numeric, alone: Numeric
             return canvas.native_tiles(scheme, width, height)
         case HdCanvas():
             return canvas.hd_canvas(scheme, width, height)
+        case OverlappingTiles():
+            return canvas.overlapping_tiles(scheme, width, height)
         case _:
             return tiles.slices(scheme, width, height)
 

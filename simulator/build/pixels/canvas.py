@@ -1,14 +1,14 @@
-"""Further ways to lay a canvas of tiles over a picture: Phi-3-vision, Ovis2, LFM2-VL, PerceptionLM."""
+"""Further ways to lay a canvas of tiles over a picture: Phi-3-vision, Ovis2, LFM2-VL, PerceptionLM, Molmo."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 from simulator.build.pixels.native import bounded
-from simulator.build.pixels.view import View, nearest, nearest_ratio, pick, some, square, tile_grids
+from simulator.build.pixels.view import View, nearest, nearest_ratio, pick, share, some, square, tile_grids
 from simulator.program import Grid
 from simulator.quantity import Numeric, ceil, floor, maximum, minimum, where
-from simulator.spec.preprocessing import HdCanvas, NativeTiles
+from simulator.spec.preprocessing import HdCanvas, NativeTiles, OverlappingTiles
 from simulator.spec.source import SpecError
 
 
@@ -119,3 +119,28 @@ def native_tiles(scheme: NativeTiles, width: Numeric, height: Numeric) -> View:
     per_tile = float((scheme.tile // scheme.patch // scheme.merge) ** 2)
     own = Grid(whole, h / patch, w / patch, h * w / unit**2, w * h)
     return View((own, square(tiles, float(scheme.tile), patch, per_tile)), 0.0, whole * w * h + tiles * scheme.tile**2)
+
+
+def overlapping_tiles(scheme: OverlappingTiles, width: Numeric, height: Numeric) -> View:
+    """Molmo: of the tilings the one that asks for the least enlargement of the picture without its margins, else for the least
+    reduction; the smaller, then the flatter, first."""
+    patch, whole = float(scheme.patch), scheme.tile // scheme.patch
+    window = whole - scheme.margin
+    step, edge = window * patch, scheme.margin * patch
+    inner_w, inner_h = width - edge, height - edge
+    inner_w, inner_h = where(inner_w == 0.0, 1e-9, inner_w), where(inner_h == 0.0, 1e-9, inner_h)
+    rows: Numeric = 1.0
+    columns: Numeric = 1.0
+    chosen: Numeric = -float("inf")
+    for tall, wide in sorted(tile_grids(1, scheme.max_tiles), key=lambda pair: (pair[0] * pair[1], pair[0])):
+        scale = minimum(tall * step / inner_h, wide * step / inner_w)
+        down = chosen < 1.0
+        closer = ((scale >= 1.0) & (down | (scale < chosen))) | ((scale < 1.0) & down & (scale > chosen))
+        rows, columns = where(closer, float(tall), rows), where(closer, float(wide), columns)
+        chosen = where(closer, scale, chosen)
+    tiles = rows * columns
+    kept = ceil((rows * window + scheme.margin) / scheme.pool) * ceil((columns * window + scheme.margin) / scheme.pool)
+    each, rest = share(kept, tiles)
+    overview = square(1.0, scheme.tile, patch, float(-(-whole // scheme.pool)) ** 2)
+    pixels = (rows * step + edge) * (columns * step + edge) + scheme.tile**2
+    return View((overview, square(tiles, scheme.tile, patch, each)), rest, pixels)

@@ -19,6 +19,7 @@ from simulator.spec.preprocessing import (
     LongestEdge,
     Native,
     NativeTiles,
+    OverlappingTiles,
     PatchBudget,
     PatchLimit,
     Preprocessing,
@@ -154,6 +155,8 @@ def _frame_tokens(scheme: Preprocessing) -> float:
         return 0.0
     if isinstance(scheme, NativeTiles):
         return float((scheme.tile // scheme.patch // scheme.merge) ** 2)
+    if isinstance(scheme, OverlappingTiles):
+        return float(-(-(scheme.tile // scheme.patch) // scheme.pool)) ** 2
     if isinstance(scheme, GridPinpoints | DynamicHd | HdCanvas):
         return float(scheme.side**2)
     if isinstance(scheme, CandidateTiles):

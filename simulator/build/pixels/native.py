@@ -54,6 +54,9 @@ def native(scheme: Native, width: Numeric, height: Numeric) -> View:
     factor = float(scheme.patch * scheme.merge)
     if scheme.volume:
         width, height = at_least(width, height, factor)
+    if scheme.enlarge:
+        width, height = where(height < factor, nearest(width * factor / height), width), maximum(height, factor)
+        width, height = maximum(width, factor), where(width < factor, nearest(height * factor / width), height)
     refuse_slender(width, height, scheme.max_ratio)
     frames = float(scheme.temporal_patch) if scheme.volume else 1.0
     w, h = bounded(width, height, factor, scheme.min_pixels, scheme.max_pixels, frames, frames)

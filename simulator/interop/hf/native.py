@@ -27,28 +27,31 @@ def pixtral(fields: Fields) -> VisionEncoder:
 
 
 def qwen(fields: Fields) -> VisionEncoder:
-    """Qwen2-VL, Qwen2.5-VL (windows) and Qwen3-VL."""
+    """Qwen2-VL, Qwen2.5-VL (windows; EXAONE 4.5 with fewer heads of K and V) and Qwen3-VL."""
     first = fields.type == "qwen2_vl_vision"
-    second = fields.type == "qwen2_5_vl_vision"
+    second = fields.type in ("qwen2_5_vl_vision", "exaone4_5_vision")
+    fewer = fields.size("num_key_value_heads") if fields.type == "exaone4_5_vision" else 0
     hidden = fields.size("embed_dim" if first else "hidden_size")
     width = round(hidden * fields.ratio("mlp_ratio")) if first else fields.size("intermediate_size")
     depth, patch = fields.layers("depth"), fields.side("patch_size")
     mlp = FeedForwardSpec(width=width, gated=second, bias=True)
     heads, norm = fields.size("num_heads"), (2 if second else 4) * hidden
     whole = Block(
-        attention=mixer(fields, hidden, heads, qkv=True, out=True, rope=True), feed_forward=mlp, norm_parameters=norm
+        attention=mixer(fields, hidden, heads, qkv=True, out=True, rope=True, kv_heads=fewer),
+        feed_forward=mlp,
+        norm_parameters=norm,
     )
     blocks, order = {"block": whole}, ["block"] * depth
     if second:
         merge = fields.size("spatial_merge_size")
         window = max(1, fields.size("window_size") // merge // patch) * merge
-        local = mixer(fields, hidden, heads, qkv=True, out=True, rope=True, window=window)
+        local = mixer(fields, hidden, heads, qkv=True, out=True, rope=True, window=window, kv_heads=fewer)
         blocks = {"window": Block(attention=local, feed_forward=mlp, norm_parameters=norm), "full": whole}
         full = fields.sizes("fullatt_block_indexes")
         order = ["full" if index in full else "window" for index in range(depth)]
     positions = 0 if first or second else hidden * fields.size("num_position_embeddings")
     return VisionEncoder(
-        name={"qwen2_vl_vision": "Qwen2-VL ViT", "qwen2_5_vl_vision": "Qwen2.5-VL ViT"}.get(
+        name={"qwen2_vl_vision": "Qwen2-VL ViT", "qwen2_5_vl_vision": "Qwen2.5-VL ViT", "exaone4_5_vision": "EXAONE 4.5 ViT"}.get(
             fields.type, "Qwen3-VL ViT"
         ),
         hidden=hidden,

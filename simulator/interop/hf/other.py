@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf import state_space
+from simulator.interop.hf import molmo, state_space
+from simulator.interop.hf.ernie import ernie_vl
 from simulator.interop.hf.fields import Fields
 from simulator.interop.hf.gemma import gemma3n_text, gemma4_text
 from simulator.interop.hf.hybrid import gated_delta, lfm2
@@ -135,4 +136,7 @@ OTHERS: dict[str, Callable[[Fields, bool], LanguageModel]] = {
     "lfm2": lfm2,
     "gemma3n_text": gemma3n_text,
     "gemma4_text": gemma4_text,
+    "molmo2_text": molmo.text,
+    "molmo_text": molmo.first_text,
+    "ernie4_5_vl_moe_text": ernie_vl,
 }

@@ -150,7 +150,7 @@ def qwen(top: Fields, vision: Fields, text: Fields) -> Projector:
     merge = vision.size("spatial_merge_size")
     joined = hidden * merge**2
     out = vision.size("hidden_size" if first else "out_hidden_size")
-    per_norm = 1 if vision.type == "qwen2_5_vl_vision" else 2
+    per_norm = 1 if vision.type in ("qwen2_5_vl_vision", "exaone4_5_vision") else 2
     steps: list[Step] = [norm(hidden, per_norm * hidden, "patches"), *_mlp(joined, joined, out, True)]
     levels = len(vision.sizes("deepstack_visual_indexes")) if vision.type == "qwen3_vl_vision" else 0
     if levels:

@@ -16,15 +16,18 @@ def grid_side(fields: Fields) -> int:
 
 
 def mixer(
-    fields: Fields, hidden: int, heads: int, *, qkv: bool, out: bool, rope: bool, norm: int = 0, window: int = 0
+    fields: Fields, hidden: int, heads: int, *, qkv: bool, out: bool, rope: bool, norm: int = 0, window: int = 0,
+    kv_heads: int = 0,
 ) -> AttentionSpec:
-    """Bidirectional attention over the rows of a crop, or of its windows."""
+    """Bidirectional attention over the rows of a crop, or of its windows. kv_heads 0: as many as heads."""
     if hidden % heads:
         raise SpecError(f"{fields.path}: {heads} heads do not divide the hidden size {hidden}")
+    if heads % (kv_heads or heads):
+        raise SpecError(f"{fields.name('num_key_value_heads')}: {kv_heads} is not accepted: it must divide {heads} heads")
     return AttentionSpec(
         kind="grid" if window else "full",
         heads=heads,
-        kv_heads=heads,
+        kv_heads=kv_heads or heads,
         head_dim=hidden // heads,
         window=window,
         q_bias=qkv,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf import further, gemma, mobilenet, native, square, stages
+from simulator.interop.hf import documents, further, gemma, mobilenet, molmo, native, square, stages
 from simulator.interop.hf.fields import Fields
 from simulator.spec.model import VisionEncoder
 
@@ -46,4 +46,11 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "mllama_vision_model": square.mllama,
     "blip_2_vision_model": square.blip,
     "instructblip_vision_model": square.blip,
+    "molmo2_vision": molmo.tower,
+    "molmo_clip": molmo.first_tower,
+    "glm_ocr_vision": documents.glm_ocr,
+    "paddleocr_vl_vision": documents.paddle,
+    "dots_vision": documents.dots,
+    "ernie4_5_vl_moe_vision": documents.ernie,
+    "exaone4_5_vision": native.qwen,
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.interop.hf import gemma, mobilenet
+from simulator.interop.hf import aria, documents, gemma, mobilenet, molmo
 from simulator.interop.hf import projector as bridge
 from simulator.interop.hf import resampler as own
 from simulator.interop.hf.families import FAMILIES
@@ -85,6 +85,15 @@ WRAPPERS: dict[str, Wrapper] = {
     "cogvlm2": Wrapper("eva2_clip", "llama", own.glm_4v, tied="text"),
     "ovis2_5": Wrapper("ovis2_5_vision", "qwen3", own.ovis2),
     "idefics2": Wrapper("idefics2_vision", "mistral", own.idefics2),
+    "molmo": Wrapper("molmo_clip", "molmo_text", molmo.molmo, tied="text"),
+    "molmo2": Wrapper("molmo2_vision", "molmo2_text", molmo.molmo2),
+    "aria": Wrapper("idefics3_vision", "aria_text", aria.aria),
+    "glm_ocr": Wrapper("glm_ocr_vision", "glm_ocr_text", documents.glm_ocr_merger),
+    "paddleocr_vl": Wrapper("paddleocr_vl_vision", "paddleocr_vl_text", documents.paddle_merger),
+    "keye": Wrapper("paddleocr_vl_vision", "qwen3", documents.paddle_merger),
+    "dots_ocr": Wrapper("dots_vision", "qwen2", documents.paddle_merger),
+    "ernie4_5_vl_moe": Wrapper("ernie4_5_vl_moe_vision", "ernie4_5_vl_moe_text", documents.ernie_resampler),
+    "exaone4_5": Wrapper("exaone4_5_vision", "exaone4", bridge.qwen),
     "phi4_multimodal": Wrapper(
         "phi4_multimodal_vision",
         "phi4_multimodal",
@@ -124,4 +133,11 @@ ALIASES = {
     "baichuan": "llama",
     "stablelm_epoch": "stablelm",
     "deepseek": "deepseek_v2",
+    "glm_ocr": "glm_ocr_vision",
+    "paddleocr_vl": "paddleocr_vl_vision",
+    "aria_moe_lm": "aria_text",
+    "aria_text_model": "aria_text",
+    "aria_vision_model": "idefics3_vision",
+    "molmo2": "molmo2_vision",
+    "exaone4_5_text": "exaone4",
 }

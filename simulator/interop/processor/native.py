@@ -16,7 +16,7 @@ def pixtral(given: Given) -> Preprocessing:
     )
 
 
-def _pixels(given: Given, low: int, high: int) -> tuple[int, int]:
+def pixels(given: Given, low: int, high: int) -> tuple[int, int]:
     """The area bounds of a picture [pixel], under either of their names."""
     if given.processor.get("max_pixels") or given.processor.get("min_pixels"):
         return given.number("min_pixels", low), given.number("max_pixels", high)
@@ -25,7 +25,7 @@ def _pixels(given: Given, low: int, high: int) -> tuple[int, int]:
 
 def qwen2_vl(given: Given) -> Preprocessing:
     """Qwen2-VL and Qwen2.5-VL."""
-    low, high = _pixels(given, 3136, 12845056)
+    low, high = pixels(given, 3136, 12845056)
     patch, merge = given.encoder("patch_size", 14), given.encoder("spatial_merge_size", 2)
     token = (patch * merge) ** 2
     video = VideoSampling(
@@ -43,7 +43,7 @@ def qwen2_vl(given: Given) -> Preprocessing:
 
 def qwen3_vl(given: Given) -> Preprocessing:
     """Qwen3-VL."""
-    low, high = _pixels(given, 65536, 16777216)
+    low, high = pixels(given, 65536, 16777216)
     patch, merge = given.encoder("patch_size", 16), given.encoder("spatial_merge_size", 2)
     video = VideoSampling(
         fps=2.0, min_frames=4, max_frames=768, temporal_patch=2, min_pixels=4096, max_pixels=25165824, volume=True
@@ -53,7 +53,7 @@ def qwen3_vl(given: Given) -> Preprocessing:
 
 def glm4v(given: Given) -> Preprocessing:
     """GLM-4.1V."""
-    low, high = _pixels(given, 12544, 9633792)
+    low, high = pixels(given, 12544, 9633792)
     patch, merge = given.encoder("patch_size", 14), given.encoder("spatial_merge_size", 2)
     video = VideoSampling(
         fps=2.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf.remote import intern, llava, others
+from simulator.interop.hf.remote import documents, intern, llava, others
 from simulator.interop.hf.remote.parts import Config, architecture
 
 _TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
@@ -30,6 +30,13 @@ _TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
     "skywork_chat": intern.internvl_chat,
     "h2ovl_chat": intern.internvl_chat,
     "fast_vlm": llava.fast_vlm,
+    "molmo": documents.molmo,
+    "molmo2": documents.molmo2,
+    "aria": documents.aria,
+    "ernie4_5_moe_vl": documents.ernie_vl,
+    "Keye": documents.keye,
+    "KeyeVL1_5": documents.keye,
+    "dots_ocr": documents.dots_ocr,
 }
 REMOTE = (*_TRANSLATIONS, "llava_llama", "llava_mistral", "llava_qwen", "llava_qwen2", "qwen_vl")
 
