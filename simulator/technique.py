@@ -277,4 +277,5 @@ def refuse_conflicts(techniques: Sequence[tuple[str, AbstractTechnique]]) -> Non
 def unknown(name: str, known: Sequence[str]) -> SpecError:
     """The error for a technique nobody knows, with the nearest names."""
     close = nearest(name, list(known))
-    return SpecError(f"techniques: {name!r} is not known; nearest: {', '.join(close) or 'see lvlm-sim techniques'}")
+    near = f"nearest: {', '.join(close)}; " if close else ""
+    return SpecError(f"techniques: {name!r} is not known; {near}`lvlm-sim techniques --presets` lists all")

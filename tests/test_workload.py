@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image as Pillow
 from pydantic import ValidationError
 
 from simulator.build.pixels import sampled, visual_input
+from simulator.spec.deployment import Parallelism
 from simulator.spec.preprocessing import (
     CandidateTiles,
     DynamicTiles,
@@ -24,6 +27,7 @@ from simulator.spec.preprocessing import (
     PatchLimit,
     VideoSampling,
 )
+from simulator.spec.scenario import Scenario
 from simulator.spec.source import SpecError
 from simulator.spec.workload import Clip, Image, Picture, Video, Workload, parse_image, parse_video
 
@@ -106,6 +110,27 @@ def test_any_text_is_a_picture_or_a_spec_error(text: str) -> None:
 def test_bad_values_are_refused(kind: type[Image] | type[Video] | type[Workload], values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         kind.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Workload(batch=-1), "Workload: batch: -1 is not accepted: input should be greater than or equal to 1"),
+        (lambda: Image(width=0, height=3), "Image: width: 0 is not accepted: input should be greater than or equal to 1"),
+        (lambda: Image(widht=3, height=3), "Image: widht: unknown field; did you mean width or height? (and 1 more)"),
+        (lambda: Workload(images=("0x10",)), "Workload: images.0: '0x10' is not accepted: image '0x10': a side of '0' pixels; accepted: 1..100000"),
+        (lambda: Parallelism(tp=0), "Parallelism: tp: 0 is not accepted: input should be greater than or equal to 1"),
+        (lambda: Scenario(model="a", hardware="b"), "Scenario: workload: is missing"),
+        (lambda: Scenario(model="a", hardware="b", workload={"batch": 0}), "Scenario: workload.batch: 0 is not accepted: input should be greater than or equal to 1"),
+        (lambda: Scenario(model="a", hardware="b", workload=Workload(), batch=3), "Scenario: batch: unknown field; did you mean workload.batch?"),
+    ],
+)
+def test_what_is_wrong_in_python_is_one_line_too(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        make()
+    assert str(caught.value) == said
+    good = Scenario(model="a", hardware="b", workload=Workload(text_tokens=3))
+    assert pickle.loads(pickle.dumps(good)) == good == Scenario.model_validate(good.model_dump())
 
 
 def test_files_give_their_displayed_size(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from simulator.interop.processor import documents, llava, native, own, tiles
 from simulator.interop.processor.given import Given
 from simulator.spec.preprocessing import Preprocessing, VideoSampling
 from simulator.spec.source import SpecError
-from simulator.spec.validated import shown
+from simulator.spec.validated import nearest, shown
 
 
 def preprocessing_for(
@@ -35,7 +35,9 @@ def preprocessing_for(
     """
     build = _FAMILIES.get(model_type)
     if build is None:
-        raise SpecError(f"model_type: no preprocessing known for {model_type!r}; known: {', '.join(sorted(_FAMILIES))}")
+        close = nearest(model_type, sorted(_FAMILIES))
+        near = f"nearest: {', '.join(close)}; " if close else ""
+        raise SpecError(f"model_type: no preprocessing known for {shown(model_type)}; {near}`lvlm-sim import --types` lists the models that can be read")
     given = Given(config, processor or {})
     try:
         return build(given), given.assumptions

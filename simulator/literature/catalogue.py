@@ -63,10 +63,13 @@ def find(identifier: str, entries: Iterable[Entry] | None = None) -> Entry:
         named = [known[name]] if name in known else [entry for entry in known.values() if entry.method.casefold() == name]
         if len(named) == 1:
             return named[0]
-        near = get_close_matches(identifier.lower(), known, n=5, cutoff=0.5) or [name for name in known if identifier.lower()[:4] in name][:5]
+        ids = {entry.method.casefold(): entry.id for entry in known.values()} | {entry: entry for entry in known}
+        near = dict.fromkeys([*(entry.id for entry in named), *(ids[key] for key in get_close_matches(name, ids, n=5, cutoff=0.5))])
+        near = list(near) or [entry for entry in known if name[:4] in entry][:5]
         raise ValueError(
-            f"entry: {identifier!r} is not in the catalogue; accepted: an id"
-            + (f" such as {', '.join(near)}" if near else "")
+            f"entry: {identifier!r} is not in the catalogue; "
+            + (f"nearest: {', '.join(near)}; " if near else "")
+            + f"`lvlm-sim literature` lists all {len(known)}"
         )
     return known[identifier]
 

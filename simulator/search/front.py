@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from simulator.program import STAGES
 from simulator.search.dominance import nondominated, thinned
-from simulator.search.objectives import costs_of, directions_of, feasible_rows
+from simulator.search.objectives import FLAGS, costs_of, directions_of, feasible_rows
 from simulator.spec.source import SpecError
 
 if TYPE_CHECKING:
@@ -32,13 +33,17 @@ def pareto(
     a band counts too (`ttft_s_upper`). constraints: texts or functions, e.g. "ttft_s <= 0.2", "fidelity >= 0.97". epsilon:
     every winner is within this relative distance, on every objective, of one that is kept (epsilon-dominance by boxes;
     Laumanns et al., 2002). ready: `runs` or `patch`, the least a mix must be on its engine. feasible: drop points that do not
-    fit, exceed the model's context or were refused.
+    fit, exceed the model's context or were refused; a frame without the columns that say so is warned of (UserWarning).
 
     Rows keep their index. Added columns: `gave_up_<objective>` (relative to the best of the front), `knee` (True for the point
     furthest beyond the plane through the extremes), and, where the stage columns are there, `binding_stage` and
     `binding_resource`. Ties are all kept; rows with NaN in an objective are not winners. Raises SpecError for an unknown column.
     """
     directions = directions_of(frame, objectives)
+    unsaid = [name for name in FLAGS if name not in frame]
+    if feasible and unsaid:
+        advice = "sweep with these metrics too, or give feasible=False"
+        warnings.warn(f"pareto: the frame has no column {' or '.join(unsaid)}, so winners may not be feasible; {advice}", UserWarning, stacklevel=2)
     allowed: Any = frame[feasible_rows(frame, constraints, ready, feasible)]
     costs = costs_of(allowed, directions)
     winners = nondominated(costs)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 LARGER_IS_BETTER = frozenset(("output_tokens_per_s", "fidelity", "fidelity_low", "fidelity_high", "max_batch"))
 """Metrics to maximise; all others are minimised."""
 _READY = {"runs": 0, "patch": 1, "hypothetical": 2}
-_FLAGS = ("fits", "within_context")
+FLAGS = ("fits", "within_context")
+"""Columns that must be true of a row, whatever the conditions."""
 
 
 def directions_of(frame: pd.DataFrame, objectives: Sequence[str] | Mapping[str, str]) -> dict[str, float]:
@@ -106,7 +107,7 @@ def named(item: Any) -> str:
 def _flags(frame: pd.DataFrame, ready: str | None, feasible: bool) -> Iterator[NDArray[np.bool_]]:
     """What must be true of a row whatever the conditions."""
     if feasible:
-        for name in _FLAGS:
+        for name in FLAGS:
             if name in frame:
                 yield frame[name].to_numpy(dtype=bool)
         if "refused" in frame:

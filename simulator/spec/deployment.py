@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from simulator.spec.source import Source, Spec, SpecError
-from simulator.spec.validated import validated
+from simulator.spec.validated import Asked, validated
 from simulator.spec.yaml import read_yaml
 
 AttentionKernel = Literal["flash", "materialised", "unsplit"]
@@ -93,7 +93,7 @@ class Engine(Spec):
         return self
 
 
-class Parallelism(Spec):
+class Parallelism(Asked):
     """Degrees of parallelism. ep: experts are split over so many of the devices; above tp it joins ep / tp of the dp replicas.
     encoder: how the vision tower uses the tensor-parallel group."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from simulator.spec.folders import data_folder
 from simulator.spec.hardware import Device
 from simulator.spec.source import SpecError
-from simulator.spec.validated import nearest, validated
+from simulator.spec.validated import nearest, shown, validated
 from simulator.spec.yaml import read_yaml
 
 _NOT_DEVICES = frozenset({"host"})  # host.yaml times the host's share of preprocessing; it is not a device
@@ -37,8 +37,9 @@ def _named(name: str, folder: Path) -> Device:
     names = _names(folder)
     if name not in names:
         close = nearest(name, names)
-        known = f"nearest: {', '.join(close)}" if close else f"known: {', '.join(names)}"
-        raise SpecError(f"hardware: {name!r} is not known; {known}; or give a path to a .yaml profile")
+        near = f"nearest: {', '.join(close)}; " if close else ""
+        every = f"`lvlm-sim hardware` lists all {len(names)}"
+        raise SpecError(f"hardware: {shown(name)} is not known; {near}{every}; or give a path to a .yaml profile")
     device = _read(folder / f"{name}.yaml", 0)
     if device.name != name:
         raise SpecError(f"{folder / name}.yaml: name: {device.name!r} is not accepted: the file is called {name!r}")

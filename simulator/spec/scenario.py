@@ -11,20 +11,20 @@ from pydantic import Field, field_validator, model_validator
 from simulator.spec.deployment import Parallelism
 from simulator.spec.hardware import Device, Format
 from simulator.spec.model import Lvlm
-from simulator.spec.source import Spec
+from simulator.spec.validated import Asked
 from simulator.spec.workload import Workload
 
 Task = Literal["grounding", "text_rich", "general_vqa", "reasoning", "captioning", "video"]
 
 
-class TechniqueUse(Spec):
+class TechniqueUse(Asked):
     """A technique or preset by name, with the parameters that differ from its defaults."""
 
     kind: str
     parameters: dict[str, Any] = {}
 
 
-class HardwareScale(Spec):
+class HardwareScale(Asked):
     """Factors on datasheet figures, for counterfactual hardware (1: as it is)."""
 
     bandwidth: float = Field(default=1.0, gt=0, le=1e3, allow_inf_nan=False)
@@ -34,7 +34,7 @@ class HardwareScale(Spec):
     price: float = Field(default=1.0, ge=0, le=1e3, allow_inf_nan=False)
 
 
-class Scenario(Spec):
+class Scenario(Asked):
     """model, hardware: a name, a YAML file, or the spec itself. engine: a name or a YAML file. format: compute format of the language
     model's linear layers. preprocess: count the host's share. task: class of task for the evidence on fidelity."""
 

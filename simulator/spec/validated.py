@@ -6,15 +6,32 @@ import difflib
 import reprlib
 import types
 import typing
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from simulator.spec.source import SpecError
+from simulator.spec.source import Spec, SpecError
 
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 80, 80
 Model = TypeVar("Model", bound=BaseModel)
+
+
+if TYPE_CHECKING:
+    Asked = Spec  # a checker loses the fields of a class behind a metaclass of our own
+else:
+
+    class _Made(type(Spec)):
+        """Calling the class says what is wrong as `validated` does; pydantic's own ways in are as they were."""
+
+        def __call__(cls, *args, **fields):
+            try:
+                return super().__call__(*args, **fields)
+            except ValidationError as error:
+                raise SpecError(one_line(error, cls, cls.__name__)) from None
+
+    class Asked(Spec, metaclass=_Made):
+        """Base of what users make in Python too: `Workload(batch=-1)` raises a `SpecError` of one line."""
 
 
 def validated(model: type[Model], data: object, where: str) -> Model:
@@ -36,7 +53,9 @@ def one_line(error: ValidationError, model: type[BaseModel], where: str) -> str:
     location = first["loc"]
     path = ".".join(str(part) for part in location)
     if first["type"] == "extra_forbidden":
-        text = f"unknown field; {_accepted(str(location[-1]), _fields(model, location[:-1]))}"
+        name, fields = str(location[-1]), _fields(model, location[:-1])
+        deeper = [f"{field}.{name}" for field in fields if name in _fields(model, (*location[:-1], field))]
+        text = f"unknown field; {_accepted(name, fields)}" if not deeper else f"unknown field; did you mean {' or '.join(deeper)}?"
     elif first["type"] == "missing":
         text = "is missing"
     else:

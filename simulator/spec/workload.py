@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 
 from simulator.quantity import Numeric
 from simulator.spec.media import is_file, picture_size, video_size
-from simulator.spec.source import Spec, SpecError
-from simulator.spec.validated import shown
+from simulator.spec.source import SpecError
+from simulator.spec.validated import Asked, shown
 
 MAX_SIDE = 100_000
 MAX_FRAMES = 1_000_000
@@ -55,7 +55,7 @@ def _unsized(data: Any) -> bool:
     return isinstance(data, dict) and bool(data.get("file")) and "width" not in data and "height" not in data  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
-class Image(Spec):
+class Image(Asked):
     """A picture of width x height [pixel], `count` times. With a `file` and no size, the size is read from it."""
 
     width: int = Field(ge=1, le=MAX_SIDE)
@@ -79,7 +79,7 @@ class Image(Spec):
         return Picture(float(self.width), float(self.height), float(self.count), self.format)
 
 
-class Video(Spec):
+class Video(Asked):
     """A video of width x height [pixel]: either `frames` that the model gets as they are, or `duration` [s] and `fps`
     [1/s], from which the checkpoint's own rule samples. With a `file` and no size, all are read from it."""
 
@@ -115,7 +115,7 @@ class Video(Spec):
         return Clip(float(self.width), float(self.height), frames, self.duration or 0.0, self.fps or 0.0)
 
 
-class Workload(Spec):
+class Workload(Asked):
     """One request, `batch` times at once.
 
     text_tokens: prompt tokens besides the visual ones (markers such as <img> included). output_tokens: generated.

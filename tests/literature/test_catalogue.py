@@ -253,8 +253,10 @@ def test_adding_says_what_is_left_to_do(tmp_path: Path) -> None:
 
 def test_a_method_is_found_by_its_name() -> None:
     assert find("FastV").id == find(" fastv ").id == "fastv"
-    with pytest.raises(ValueError, match="such as specvlm"):
+    with pytest.raises(ValueError, match=r"nearest: specvlm-.*, specvlm-.*; `lvlm-sim literature` lists all"):
         find("SpecVLM")  # two methods
+    with pytest.raises(ValueError, match="'vision zip' is not in the catalogue; nearest: visionzip"):
+        find("vision zip")
 
 
 def test_the_command_takes_words_before_and_after_its_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from importlib.util import find_spec
 
 import numpy as np
@@ -184,11 +185,23 @@ def test_pareto_drops_the_infeasible_and_says_why() -> None:
     assert pareto(frame, ["ttft_s"], ["ttft_s < 0"]).empty
 
 
+def test_a_front_says_what_it_could_not_check() -> None:
+    """Without `fits` a point that does not fit may win."""
+    space = Space(BASE, {"workload.batch": [1, 100_000]})
+    with pytest.warns(UserWarning, match="no column fits or within_context"):
+        blind = pareto(sweep(space, ["ttft_s", "output_tokens_per_s"]), ["ttft_s", "output_tokens_per_s"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        seen = pareto(sweep(space), ["ttft_s", "output_tokens_per_s"])
+        asked = pareto(sweep(space, ["ttft_s", "output_tokens_per_s"]), ["ttft_s", "output_tokens_per_s"], feasible=False)
+    assert len(blind) == len(asked) == 2 and len(seen) == 1
+
+
 def test_epsilon_keeps_a_winner_near_each_winner() -> None:
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.uniform(1, 10, (4000, 3)), columns=["a", "b", "c"])
-    whole = pareto(frame, {"a": "min", "b": "min", "c": "max"})
-    some = pareto(frame, {"a": "min", "b": "min", "c": "max"}, epsilon=0.1)
+    whole = pareto(frame, {"a": "min", "b": "min", "c": "max"}, feasible=False)
+    some = pareto(frame, {"a": "min", "b": "min", "c": "max"}, feasible=False, epsilon=0.1)
     assert len(some) < len(whole) and set(some.index) <= set(whole.index)
     for _, row in whole.iterrows():
         near = (some["a"] <= row["a"] * 1.1) & (some["b"] <= row["b"] * 1.1) & (some["c"] >= row["c"] * 0.9)
@@ -214,12 +227,12 @@ def test_each_winner_has_one_within_the_step(steps: tuple[float, ...]) -> None:
 def test_epsilon_by_name() -> None:
     frame = pd.DataFrame({"a": [1.0, 1.05, 2.0], "b": [3.0, 2.0, 1.0]})
     aims = {"a": "min", "b": "min"}
-    assert pareto(frame, aims, epsilon={"a": 0.2}).index.tolist() == [1, 2], "the second stands for the first, which is as good on a"
-    assert pareto(frame, aims, epsilon={"b": 0.2}).index.tolist() == [0, 1, 2]
-    assert len(pareto(frame, aims, epsilon={"a": 2.0, "b": 5.0})) == 1
+    assert pareto(frame, aims, epsilon={"a": 0.2}, feasible=False).index.tolist() == [1, 2], "the second stands for the first, which is as good on a"
+    assert pareto(frame, aims, epsilon={"b": 0.2}, feasible=False).index.tolist() == [0, 1, 2]
+    assert len(pareto(frame, aims, epsilon={"a": 2.0, "b": 5.0}, feasible=False)) == 1
     for wrong in ({"c": 0.1}, {"a": -1.0}, float("nan")):
         with pytest.raises(SpecError, match="epsilon"):
-            pareto(frame, aims, epsilon=wrong)
+            pareto(frame, aims, epsilon=wrong, feasible=False)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4])
