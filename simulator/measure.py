@@ -78,7 +78,7 @@ def _measure_one(case: Case, program: Program, host: Host | None) -> Metrics:
         ttft_s=ttft,
         tpot_s=tpot,
         latency_s=latency,
-        bands=bands(uncertain, ttft, stages["decode"].seconds, latency),
+        bands=bands(uncertain, stages, ttft, latency),
         uncertain=uncertain,
         overhead_s=overhead,
         output_tokens_per_s=batch * (case.batch / batch) * maximum(program.output, 0.0) / latency,

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from simulator.memory import Memory
 from simulator.program import STAGES, StageName
-from simulator.quantity import Numeric, maximum, minimum, where
+from simulator.quantity import Numeric, log, maximum, minimum, where
 from simulator.stage import TERMS, half_widths
 
 Uncertain = dict[str, tuple[Numeric, Numeric]]
@@ -113,7 +113,7 @@ def mixed(main: Metrics, other: Metrics, weight: Numeric, additional: bool) -> M
         ttft_s=ttft,
         tpot_s=once.mean(main.tpot_s, other.tpot_s),
         latency_s=latency,
-        bands=bands(uncertain, ttft, decoding, latency),
+        bands=bands(uncertain, stages, ttft, latency),
         uncertain=uncertain,
         output_tokens_per_s=tokens / latency,
         memory=Memory(**widest),
@@ -133,7 +133,19 @@ def summed(*parts: Uncertain) -> Uncertain:
     return sums
 
 
-def bands(uncertain: dict[str, Uncertain], ttft: Numeric, decoding: Numeric, latency: Numeric) -> dict[str, tuple[Numeric, Numeric]]:
-    """80 % half-widths in log of the three sums; that of a token is that of the whole decoding."""
-    whole = {"ttft_s": ttft, "tpot_s": decoding, "latency_s": latency}
-    return {name: half_widths(uncertain[name], seconds) for name, seconds in whole.items()}
+def bands(
+    uncertain: dict[str, Uncertain], stages: dict[StageName, Stage], ttft: Numeric, latency: Numeric
+) -> dict[str, tuple[Numeric, Numeric]]:
+    """80 % half-widths in log of the three sums, which end at the sum of the floors; that of a token is that of the whole decoding."""
+    last = stages["decode"]
+    first: Numeric = 0.0
+    for name in STAGES[:-1]:
+        first = first + stages[name].seconds_floor
+    whole = {"ttft_s": (ttft, first), "tpot_s": (last.seconds, last.seconds_floor), "latency_s": (latency, first + last.seconds_floor)}
+    return {name: _above(half_widths(uncertain[name], seconds), seconds, floor) for name, (seconds, floor) in whole.items()}
+
+
+def _above(widths: tuple[Numeric, Numeric], seconds: Numeric, floor: Numeric) -> tuple[Numeric, Numeric]:
+    """Half-widths of which the lower end is no less than `floor` (and no more than `seconds`, which the closed form lets lie below it)."""
+    room = log(maximum(seconds, 1e-30) / maximum(floor, 1e-30))
+    return minimum(widths[0], maximum(room, 0.0)), widths[1]

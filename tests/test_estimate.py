@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simulator import Image, Scenario, Workload, estimate, load_hardware
+from simulator import Estimate, Image, Scenario, Workload, estimate, load_hardware
 from simulator.assemble import case_of, scale_chip
 from simulator.measure import measure
 from simulator.program import STAGES
@@ -50,6 +50,23 @@ def test_bands_hold_the_expectation_and_nothing_is_below_the_floor(scenario: Sce
         assert stage.seconds <= stage.seconds_upper * (1 + 1e-9), name
     for name in ("ttft_s", "tpot_s", "latency_s"):
         assert getattr(result, f"{name}_lower") <= getattr(result, name) <= getattr(result, f"{name}_upper")
+    _above_the_floors(result)
+
+
+def _above_the_floors(result: Estimate) -> None:
+    """The sums end where the floors of their stages do."""
+    floors = {name: stage.seconds_floor for name, stage in result.stages.items()}
+    last = floors.pop("decode")
+    lowest = {"ttft_s": sum(floors.values()), "tpot_s": last / max(result.scenario.workload.output_tokens - 1, 1), "latency_s": sum(floors.values()) + last}
+    for name, floor in lowest.items():
+        assert floor <= getattr(result, f"{name}_lower") * (1 + 1e-9), name
+
+
+@pytest.mark.parametrize(("hardware", "engine"), [("cpu-generic", "vllm"), ("t4", "sglang"), ("m1-max", "hf-flash"), ("h20", "hf-flash")])
+def test_wide_bands_end_at_the_floor(hardware: str, engine: str) -> None:
+    for batch in (1, 64):
+        workload = Workload(text_tokens=1500, output_tokens=10, batch=batch)
+        _above_the_floors(estimate(Scenario(model="llama-2-13b", hardware=hardware, engine=engine, workload=workload, preprocess=False)))
 
 
 @relaxed
