@@ -152,6 +152,8 @@ def machine_for(run: Path | None, hardware: str, device: str) -> tuple[Chip, Eng
         engine = load_engine("torch-cpu-eager" if device == "cpu" else "hf-eager")
         return load_hardware(hardware or "cpu-generic").chip, engine, None, hardware or "cpu-generic"
     fits = run / "fitted"
+    if not fits.is_dir():
+        raise SystemExit(f"{fits} is missing: write it by `python -m calibrate fit --measured {run} --out {fits}`")
     meta, kind, found = setting(run, hardware, fits)
     rows, _ = stage_rows(run)
     engines = engines_of(rows, kind, found.chip, fits, what_of(meta)) if len(rows) else {}
