@@ -20,6 +20,8 @@ from simulator.spec.preprocessing import Preprocessing
 from simulator.spec.source import Source, SpecError
 from simulator.spec.validated import nearest, one_line, shown, validated
 
+# Names that translations give, and no file has.
+INTERNAL = ("llava_original", "vila", "keye", "nvlm_d", "nemotron_nano_vl", "nemotron_nano_vl_2")
 TWO_PARTS = (
     "bart",
     "florence2",
@@ -41,7 +43,7 @@ def supported() -> tuple[str, ...]:
         sorted(
             {
                 *REMOTE,
-                *(name for name in WRAPPERS if name not in ("llava_original", "vila")),
+                *(name for name in WRAPPERS if name not in INTERNAL),
                 *(name for name in TEXTS if not name.endswith(("_text", "_text_model"))),
             }
         )

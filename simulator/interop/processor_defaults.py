@@ -111,6 +111,8 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
             documents.dots_ocr,
         )
     },
+    **dict.fromkeys(("nvlm_d", "nemotron_nano_vl", "nemotron_nano_vl_2", "qianfan_ocr"), tiles.internvl),
+    "janus": tiles.paligemma,
     "glm_ocr": native.glm46v,
     "exaone4_5": native.qwen2_vl,
     "cogvlm2": own.glm_4v,

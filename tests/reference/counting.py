@@ -40,7 +40,8 @@ PREFIXES = {  # parameter-name prefixes of the vision path: (tower, projector, l
                   "model.vision_tower.head_", "model.embed_vision.", "model.projector.", "model.visual_embeddings_table.",
                   "model.embed_tokens_extend.image_embed.img_projection", "model.embed_tokens_extend.image_embed.global_img",
                   "model.embed_tokens_extend.image_embed.sub_img"),
-    "left out": ("model.embed_tokens_extend.audio_embed.", "model.audio_tower.", "model.embed_audio."),
+    "left out": ("model.embed_tokens_extend.audio_embed.", "model.audio_tower.", "model.embed_audio.",
+                 "model.vqmodel.", "model.generation_"),
 }  # fmt: skip
 
 

@@ -257,6 +257,9 @@ TEXTS: dict[str, Callable[[Draw], Config]] = {
     "olmo2": lambda d: d.sizes(False) | d.flags("attention_bias"),
     "olmo3": lambda d: d.windows(d.sizes(False)) | d.flags("attention_bias"),
     "phi": lambda d: d.sizes(False) | d.flags("qk_layernorm"),
+    "persimmon": lambda d: (
+        {name: value for name, value in d.sizes(False).items() if name != "num_key_value_heads"} | d.flags("qk_layernorm")
+    ),
     "phi3": lambda d: d.always(d.sizes(False)),
     "glm4": lambda d: d.sizes() | d.flags("attention_bias"),
     "glm4_moe": lambda d: _glm_moe(d) | d.flags("use_qk_norm"),

@@ -59,6 +59,22 @@ def _exaone(draw: Draw) -> Config:
     return config
 
 
+def _janus(draw: Draw) -> Config:
+    text = _text(draw, "llama", "qwen2")
+    vision = draw.tower(model_type="janus_vision_model") | draw.flags("attention_bias", "use_qk_norm")
+    vision |= {"depth": draw.of([1, 2, 3]), "projection_dim": text["hidden_size"], "mlp_ratio": draw.of([2.0, 3.7])}
+    del vision["intermediate_size"]
+    words = {"embed_dim": 8, "num_embeddings": 16, "latent_channels": 32, "base_channels": 32, "channel_multiplier": [1, 1],
+             "num_res_blocks": 1, "projection_dim": 16, "image_token_embed_dim": 16}  # fmt: skip
+    return _top(text, vision, vq_config=words)
+
+
+def _qianfan(draw: Draw) -> Config:
+    names = ("attention_bias", "use_qk_norm", "use_mean_pooling", "use_mask_token", "use_absolute_position_embeddings")
+    vision = draw.tower(model_type="qianfan_ocr_vision") | draw.flags(*names)
+    return _top(_text(draw, "qwen3"), vision | {"norm_type": draw.of(["layer_norm", "rms_norm"])}, downsample_ratio=0.5)
+
+
 NEWER: dict[str, Callable[[Draw], Config]] = {
     "molmo2": _molmo2,
     "aria": _aria,
@@ -66,4 +82,6 @@ NEWER: dict[str, Callable[[Draw], Config]] = {
     "paddleocr_vl": _paddle,
     "ernie4_5_vl_moe": _ernie,
     "exaone4_5": _exaone,
+    "janus": _janus,
+    "qianfan_ocr": _qianfan,
 }

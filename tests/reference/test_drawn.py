@@ -41,6 +41,7 @@ FAMILY = {
     **{name: name for name in ("idefics2", "ovis2", "lfm2_vl", "video_llava", "gemma4")},
     **{name: name for name in ("molmo2", "aria", "glm_ocr", "paddleocr_vl", "ernie4_5_vl_moe")},
     "mistral3": "pixtral",
+    "qianfan_ocr": "internvl",
     "exaone4_5": "exaone4_5",
     "kimi_k25": "kimi",
 }

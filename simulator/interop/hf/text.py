@@ -105,7 +105,7 @@ def _attention(
         norm = 2 * head_dim
     elif family.qk_norm and decided(fields, family.qk_normed):
         norm = (2 if family.qk_norm == "head" else heads + kv_heads) * head_dim
-        norm *= 2 if fields.type == "phi" else 1
+        norm *= 2 if fields.type in ("phi", "persimmon") else 1
     return AttentionSpec(
         kind=kind,
         heads=heads,

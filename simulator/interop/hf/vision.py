@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf import documents, further, gemma, mobilenet, molmo, native, square, stages
+from simulator.interop.hf import documents, further, gemma, mobilenet, molmo, native, shuffled, square, stages
 from simulator.interop.hf.fields import Fields
 from simulator.spec.model import VisionEncoder
 
@@ -53,4 +53,7 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "dots_vision": documents.dots,
     "ernie4_5_vl_moe_vision": documents.ernie,
     "exaone4_5_vision": native.qwen,
+    "radio": shuffled.radio,
+    "janus_vision_model": shuffled.janus_tower,
+    "qianfan_ocr_vision": square.internvl,
 }

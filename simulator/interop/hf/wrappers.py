@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.interop.hf import aria, documents, gemma, mobilenet, molmo
+from simulator.interop.hf import aria, documents, gemma, mobilenet, molmo, shuffled
 from simulator.interop.hf import projector as bridge
 from simulator.interop.hf import resampler as own
 from simulator.interop.hf.families import FAMILIES
@@ -85,6 +85,11 @@ WRAPPERS: dict[str, Wrapper] = {
     "cogvlm2": Wrapper("eva2_clip", "llama", own.glm_4v, tied="text"),
     "ovis2_5": Wrapper("ovis2_5_vision", "qwen3", own.ovis2),
     "idefics2": Wrapper("idefics2_vision", "mistral", own.idefics2),
+    "nvlm_d": Wrapper("internvl_vision", "qwen2", shuffled.nvlm),
+    "nemotron_nano_vl": Wrapper("radio", "llama", shuffled.nemotron_vl),
+    "nemotron_nano_vl_2": Wrapper("radio", "nemotron_h", shuffled.nemotron_vl_2),
+    "qianfan_ocr": Wrapper("qianfan_ocr_vision", "qwen3", bridge.internvl),
+    "janus": Wrapper("janus_vision_model", "llama", shuffled.janus, excluded=("making pictures",)),
     "molmo": Wrapper("molmo_clip", "molmo_text", molmo.molmo, tied="text"),
     "molmo2": Wrapper("molmo2_vision", "molmo2_text", molmo.molmo2),
     "aria": Wrapper("idefics3_vision", "aria_text", aria.aria),

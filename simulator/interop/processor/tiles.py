@@ -35,6 +35,17 @@ def _cut(given: Given) -> tuple[int, int]:
     return given.number("min_patches", 1), given.number("max_patches", 12)
 
 
+def _grown(given: Given) -> tuple[int, int]:
+    """The same as InternVL's own code has them in config.json, where the processor's file says nothing."""
+    most = given.config.get("max_dynamic_patch")
+    if most is None or "max_patches" in given.processor:
+        return _cut(given)
+    if given.config.get("dynamic_image_size") is False:
+        return 1, 1
+    least = given.whole("min_dynamic_patch", given.config.get("min_dynamic_patch"), 1)
+    return least, max(least, given.whole("max_dynamic_patch", most, 12))
+
+
 def llava(given: Given) -> Preprocessing:
     """LLaVA: one square crop."""
     if given.vision.get("model_type") == "pixtral":
@@ -125,13 +136,14 @@ def internvl(given: Given) -> Preprocessing:
     """InternVL."""
     tile, patch = _square(given, 448)
     side = int(tile // patch * given.top("downsample_ratio", 0.5))
-    low, high = _cut(given)
+    low, high = _grown(given)
     return DynamicTiles(
         tile=tile,
         patch=patch,
-        tokens=side * side,
+        tokens=max(1, side * side),
         min_tiles=low,
         max_tiles=high,
+        thumbnail=given.config.get("use_thumbnail") is not False,
         video=VideoSampling(max_frames=8),
     )
 

@@ -1,4 +1,4 @@
-"""Files of InternVL's, Kimi's and Phi's own code."""
+"""Files of the own code of InternVL and its descendants (NVLM-D, Eagle, Nemotron Nano VL), Kimi and Phi."""
 
 from __future__ import annotations
 
@@ -11,14 +11,52 @@ def internvl_chat(config: Config) -> Config:
     """OpenGVLab's InternVL: `llm_config`, and an encoder with its own names."""
     eyes = renamed(part(config, "vision_config"), {"qkv_bias": "attention_bias", "qk_normalization": "use_qk_norm"})
     eyes["model_type"] = "internvl_vision"
-    text = renamed(part(config, "llm_config"), {})
-    text = text or part(config, "text_config")
+    text = _language(config)
     if not text or not part(config, "vision_config"):
         raise SpecError(
             f"{'vision_config' if text else 'llm_config'} is missing; an InternVL file has vision_config and llm_config"
         )
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
     changed = {"model_type": "internvl", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tied}
+    return {**config, **changed}
+
+
+CLASSES = {
+    "Qwen2ForCausalLM": "qwen2", "LlamaForCausalLM": "llama", "InternLM2ForCausalLM": "internlm2", "Phi3ForCausalLM": "phi3",
+    "MistralForCausalLM": "mistral", "Qwen3ForCausalLM": "qwen3", "Qwen3MoeForCausalLM": "qwen3_moe", "NemotronHForCausalLM": "nemotron_h",
+}  # fmt: skip
+
+
+def _language(config: Config) -> Config:
+    """The language model's part. This code goes by its class; `model_type` beside it may be another's."""
+    text = dict(part(config, "llm_config") or part(config, "text_config"))
+    named = text.get("architectures")
+    known = CLASSES.get(str(named[0])) if isinstance(named, list) and named else None
+    return text | ({"model_type": known} if known else {})
+
+
+def nvlm(config: Config) -> Config:
+    """NVIDIA's NVLM-D: InternVL's files."""
+    return internvl_chat(config) | {"model_type": "nvlm_d"}
+
+
+def nemotron_vl(config: Config) -> Config:
+    """NVIDIA's Llama Nemotron Nano VL and Nemotron Nano VL 2: RADIO by the name of its builder in `args`."""
+    eyes, text = part(config, "vision_config"), _language(config)
+    args = part(eyes, "args")
+    named = args.get("model", "vit_huge_patch16_224")
+    if named not in ("vit_huge_patch16_224", "vit_huge_patch16_224_mlpnorm"):
+        raise SpecError(f"vision_config.args.model: {shown(named)} is not accepted: vit_huge_patch16_224")
+    second = config.get("model_type") != "Llama_Nemotron_Nano_VL"
+    vision: Config = {"model_type": "radio", "patch_size": config.get("patch_size", 16), "image_size": config.get("force_image_size", 512)}
+    for name, field in (("max_resolution", "max_img_size"), ("cpe_max_size", "max_img_size"), ("register_multiple", "")):
+        if field and eyes.get(name, args.get(name)) is not None:
+            vision[field] = eyes.get(name, args.get(name))
+    if not text:
+        raise SpecError("llm_config is missing; this file has vision_config and llm_config")
+    tied = bool(text.get("tie_word_embeddings", False))
+    type = "nemotron_nano_vl_2" if second else "nemotron_nano_vl"
+    changed = {"model_type": type, "vision_config": vision, "text_config": text, "tie_word_embeddings": tied}
     return {**config, **changed}
 
 
@@ -60,12 +98,13 @@ def phi3_v(config: Config) -> Config:
 
 
 def eagle(config: Config) -> Config:
-    """NVIDIA's Eagle 2.5: SigLIP and the projector of InternVL."""
+    """NVIDIA's Eagle 2 and 2.5: SigLIP and the projector of InternVL."""
     eyes = part(config, "vision_config")
     if eyes.get("model_type") not in ("siglip_vision_model", "siglip"):
         kind = shown(eyes.get("model_type"))
         raise SpecError(f"vision_config.model_type: {kind} is not accepted: siglip_vision_model")
-    text = part(config, "text_config")
+    text = _language(config)
     tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
     ratio = config.get("downsample_ratio", 0.5)
-    return {**config, "model_type": "internvl", "downsample_ratio": ratio, "tie_word_embeddings": tied}
+    changed = {"model_type": "internvl", "downsample_ratio": ratio, "tie_word_embeddings": tied, "text_config": text}
+    return {**config, **changed}
