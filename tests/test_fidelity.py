@@ -17,17 +17,11 @@ from hypothesis import strategies as st
 
 from simulator.fidelity import LOSSLESS, Fidelity, Use, model_class_of, retained
 from simulator.fidelity.curve import FLOOR, build_curve
-from simulator.fidelity.fit import (
-    interval_score,
-    leave_one_method_out,
-    needed_spread,
-    needed_widening,
-    refit,
-    spread_of,
-    widening,
-)
+from simulator.fidelity.fit import MANY, Need, fit_pool, needed_spread, needs, refit, spread_of, widened, widening
 from simulator.fidelity.grades import ANCHORS, grade_shares, grade_table
-from simulator.fidelity.model import PARAMETERS, load_pools, losses
+from simulator.fidelity.heldout import leave_one_method_out
+from simulator.fidelity.model import PARAMETERS, Pool, load_pools, losses, span
+from simulator.fidelity.score import interval_score
 from simulator.literature.evidence import TASKS, load_evidence
 
 FASTV = Use("fastv", "in_llm_prune", 0.525, "visual_tokens")
@@ -245,25 +239,45 @@ def held_out() -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("column", "value", "rows"),
-    [("", "", 850), ("axis", "visual_tokens", 600), ("axis", "kv_tokens", 80), ("axis", "weights", 100)]
-    + [("task_class", "text_rich", 200), ("task_class", "general_vqa", 300), ("task_class", "video", 150)],
+    [("", "", 1000)]
+    + [("axis", "visual_tokens", 700), ("axis", "kv_tokens", 80), ("axis", "weights", 180), ("axis", "bits", 25), ("axis", "attention", 15)]
+    + [("task_class", "text_rich", 220), ("task_class", "general_vqa", 340), ("task_class", "video", 190)]
+    + [("task_class", "reasoning", 180), ("task_class", "captioning", 55), ("task_class", "grounding", 40)]
+    + [("family", "in_llm_prune", 450), ("family", "post_encoder_reduce", 160), ("family", "pre_llm_reduce", 110), ("family", "kv_evict", 80)],
 )
 def test_bands_cover_methods_the_fit_has_not_seen(column: str, value: str, rows: int) -> None:
-    """Neither the fit nor the width of its bands has seen the method."""
+    """Neither the fit nor the width of its bands has seen the method; rows the tool would give no number for are not counted."""
     frame = held_out()
     frame = frame[frame[column] == value] if column else frame
     inside = (frame["actual"] >= frame["low"]) & (frame["actual"] <= frame["high"])
-    assert len(frame) > rows
+    assert len(frame) >= rows
     assert 0.75 <= inside.mean() <= 0.90
+
+
+def test_where_methods_differ_as_wholes_the_bands_are_not_good_yet() -> None:
+    """Quantised activations: one method keeps half of the accuracy where another keeps all. Weights alone: the bands are a little wide."""
+    frame = held_out()
+    inside = (frame["actual"] >= frame["low"]) & (frame["actual"] <= frame["high"])
+    assert 0.70 <= inside[frame["family"] == "weight_activation_quant"].mean() <= 0.90
+    assert 0.75 <= inside[frame["family"] == "weight_quant"].mean() <= 0.93
 
 
 @pytest.mark.parametrize("without", ["", "grounding"])
 def test_bands_beat_the_mean_of_the_family(without: str) -> None:
-    """Also without grounding, which a mean over tasks cannot know to be another matter."""
+    """Also without grounding, which a mean over tasks cannot know to be another matter. Weights gain least: 20 % at the time of writing."""
     frame = held_out()
-    for part in (frame, frame[frame["axis"] == "visual_tokens"], frame[frame["axis"] == "kv_tokens"]):
+    for axis, most in (("", 0.8), ("visual_tokens", 0.8), ("kv_tokens", 0.8), ("weights", 0.82)):
+        part = frame[(frame["axis"] == axis) | (axis == "")]
         part = part[part["task_class"] != without]
-        assert part["score"].mean() <= 0.8 * part["base_score"].mean()
+        assert part["score"].mean() <= most * part["base_score"].mean(), axis
+
+
+def test_held_out_rows_are_those_the_tool_would_answer() -> None:
+    """By hand: the only method below a sixth of the bits is left out, and with it goes what could be said of so few."""
+    frame = held_out()
+    bits = frame[frame["axis"] == "bits"]
+    assert bits["kept"].min() >= 0.125 and set(bits["entry"]) == {"akvq-vl", "kivi", "vidkv"}
+    assert len(frame) < len(load_evidence())
 
 
 def test_direct_bands_cover_what_another_paper_says_of_the_technique() -> None:
@@ -292,15 +306,62 @@ def test_the_spread_of_direct_bands_by_hand() -> None:
 
 def test_what_a_band_needs_by_hand() -> None:
     """At exactly the 10th and 90th percentile the need is 1 over the uncertainty of family and task; within the floor it is nothing."""
-    pool = replace(load_pools()["visual_tokens"], widening=1.0)
+    pool = replace(load_pools()["visual_tokens"], widening=1.0, widenings={})
     row = next(r for r in load_evidence() if r.axis == "visual_tokens" and r.task_class == "text_rich" and r.kept < 0.2)
     low, middle, high = losses(pool, row.family, row.task_class, row.kept)
     for loss, need in ((low, 1.0), (high, 1.0), (middle, 0.0)):
-        found = needed_widening(pool, [replace(row, retained=float(np.exp(-loss)))])
-        assert found == pytest.approx([need])
-    assert needed_widening(pool, [replace(row, retained=1.05)]) == [math.inf]
-    assert widening([float(need) for need in range(11)]) == 3.0  # eight of ten, and no more than the widest
-    assert widening([need / 10 for need in range(11)]) == pytest.approx(0.8)
+        (found,) = needs(pool, [replace(row, retained=float(np.exp(-loss)))])
+        assert found.size == pytest.approx(need)
+    assert needs(pool, [replace(row, retained=1.05)])[0].size == math.inf
+    assert needs(pool, [replace(row, kept=1e-3)]) == []  # so few tokens nobody published
+
+
+def needing(sizes: dict[str, list[float]], task: str = "video") -> list[Need]:
+    return [Need("bits", task, entry, size) for entry, those in sizes.items() for size in those]
+
+
+def test_the_width_covers_one_method_more() -> None:
+    """Among nine methods eight must be inside, which is 0.8 of ten; a method with four rows weighs twice one with one."""
+    nine = needing({str(number): [number / 10] for number in range(1, 10)})
+    assert widening(nine) == pytest.approx(0.8)
+    assert widening(needing({str(number): [float(number)] for number in range(1, 10)})) == 3.0  # no more than the widest
+    four = {"many": [2.0] * 4} | {str(number): [0.5] for number in range(8)}  # 8 of the weight of 10 lies at 0.5; 0.889 are wanted
+    assert widening(needing(four)) == 2.0
+    assert widening(needing(four | {str(number): [0.5] for number in range(8, 40)})) == 0.5
+    assert widening([]) == 1.0
+
+
+def test_a_class_that_many_methods_report_has_a_width_of_its_own() -> None:
+    pool = replace(load_pools()["bits"], tasks={"video": 0.0, "text_rich": 0.0})
+    video, text = ({f"{task}{number}": [size] for number in range(methods)} for task, methods, size in (("v", MANY, 1.0), ("t", 90, 0.25)))
+    wide = widened(pool, [*needing(video), *needing(text, "text_rich"), *needing({"x": [0.25]}, "captioning")])
+    assert wide.widening == 0.25  # nine in ten of all
+    assert wide.widenings["text_rich"] == pytest.approx(0.25)
+    assert wide.widenings["video"] == pytest.approx(0.25 ** (5 / 15))  # drawn by five methods from 1 towards what all need
+    assert "captioning" not in wide.widenings  # not a class of this axis
+    few = widened(pool, needing({str(number): [1.0] for number in range(MANY - 1)}))
+    assert few.widenings == {}
+
+
+def test_a_family_whose_methods_scatter_more_has_the_wider_band() -> None:
+    """Two families that lose as much in the middle; methods of one differ little, those of the other by more than the other's loss."""
+    first = next(row for row in load_evidence() if row.axis == "visual_tokens" and row.task_class == "general_vqa")
+    rows = [
+        replace(first, entry=f"{family}{number}", family=family, kept=0.2, retained=0.8 + reach * (number - 3.5) / 3.5)
+        for family, reach in (("in_llm_prune", 0.04), ("pre_llm_reduce", 0.17))
+        for number in range(8)
+    ]
+    pool = fit_pool(rows, "visual_tokens")
+    assert pool.spreads["pre_llm_reduce"] > pool.spreads["in_llm_prune"] + 0.2
+    narrow, wide = (losses(pool, family, "general_vqa", 0.2) for family in ("in_llm_prune", "pre_llm_reduce"))
+    assert wide[2] / wide[1] > 1.2 * narrow[2] / narrow[1]
+
+
+def test_a_pool_says_for_what_it_speaks() -> None:
+    pool: Pool = load_pools()["visual_tokens"]
+    assert span(pool, "in_llm_prune", "general_vqa") == (pool.smallest["in_llm_prune"], 1.0)
+    assert span(pool, "in_llm_prune", "poetry") is None and span(pool, "spatial_pooling", "general_vqa") is None
+    assert span(pool, "encoder_prune", "general_vqa") == (max(pool.smallest.values()), 1.5)
 
 
 def test_every_preset_is_graded_on_every_anchor() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 from simulator.fidelity.curve import FLOOR, Z80, Curve, build_curve
-from simulator.fidelity.model import Pool, band, load_pools, load_spread, losses
+from simulator.fidelity.model import Pool, band, load_pools, load_spread, losses, span
 from simulator.literature.evidence import TASKS, load_evidence
 from simulator.quantity import Numeric, is_array, log, maximum, sqrt, where
 
@@ -33,17 +33,11 @@ LOSSLESS = frozenset(
 MODEL_CLASSES = ("fixed_grid", "tiled", "native_resolution", "cross_attention", "other")
 """By how a picture becomes tokens: a fixed grid (LLaVA-1.5), tiles (LLaVA-NeXT, OneVision, InternVL), its own size (Qwen2-VL)."""
 
-UNSEEN = 1.5
-"""Loss at the edges of a band is stretched by this for a family of its axis that no paper in the table belongs to."""
-
 UNTESTED = 0.25
 """Each further lossy technique of a mix nobody tested widens the band by this share (a judgement; no mix is in the table)."""
 
 _ROUNDING = 1.0 - 1e-9
 """Fractions this close are the same."""
-
-_SAME_KIND = frozenset({"encoder_merge", "encoder_prune", "temporal_merge"})
-"""Families without rows of their own that drop or merge visual tokens as the published ones do."""
 
 _STARTS = (
     ("fixed_grid", ("llava-1.5", "vila", "pllava", "st-llm", "video-llava", "llava-v1.5")),
@@ -180,10 +174,10 @@ def _rule(technique: str, family: str, axis: str, kind: str, task: str) -> _Rule
     rows = tuple(row for row in load_evidence() if row.axis == axis)
     curve = build_curve(rows, technique, kind, task)
     pool = load_pools().get(axis)
-    own = pool is not None and pool.entries.get(family, 0) >= 2
-    lent = pool is not None and not own and family in _SAME_KIND
-    usable = pool if pool is not None and task in pool.tasks and (own or lent) else None
-    smallest = 1.0 if usable is None else usable.smallest[family] if own else max(usable.smallest.values())
+    spoken = None if pool is None else span(pool, family, task)
+    usable = None if spoken is None else pool
+    smallest, reach = spoken or (1.0, 1.0)
+    lent = reach > 1.0
     papers = len({row.entry for row in rows if row.family == family or lent})
     source = f"pooled over {papers} papers of {'visual token reduction' if lent else family}, {task}, {axis}"
     where_at = f"{technique} ({family}, {axis}) on {kind} models, {task}"
@@ -193,7 +187,7 @@ def _rule(technique: str, family: str, axis: str, kind: str, task: str) -> _Rule
         family=family,
         task=task,
         scale=1.0 if usable is None else usable.methods.get(technique, 1.0),
-        reach=UNSEEN if lent else 1.0,
+        reach=reach,
         spread=load_spread(),
         smallest=smallest,
         sources=(source,),

@@ -1,34 +1,48 @@
-"""Fits the pooled model to the evidence table, and says how good it is on methods it has not seen."""
+"""Fits the pooled model to the evidence table, and widens its bands by what methods left out of the fit need."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from itertools import combinations
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, final
 
 import numpy as np
-import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
 from simulator.fidelity.curve import FLOOR, Z80, build_curve
-from simulator.fidelity.model import CEILING, PARAMETERS, Pool, band, losses, uncertainty
+from simulator.fidelity.model import PARAMETERS, Pool, band, losses, span, uncertainty
+from simulator.fidelity.score import interval_score
 from simulator.literature.evidence import AXES, Evidence, load_evidence
 
 Vector = NDArray[np.float64]
 RIDGE = 0.2
-"""Weight of the squared family and task offsets against the mean interval score of a row; 0.1 to 2 change little."""
+"""Weight of the squared family and task offsets and spreads against the mean interval score of a row; 0.1 to 2 change little."""
 SMALLEST_POOL = 2
 """Different papers an axis must have before anything is pooled over it."""
 
 
 COVERAGE = 0.8
-"""Share of what a paper left out published that the bands shall cover."""
+"""Share of what a method left out published that the bands shall cover."""
 WIDEST = 3.0
 """No band is widened more than this."""
+MANY = 10
+"""A task class that so many methods report on an axis is widened by its own needs; 0.8 (1 + 1/10) is a quantile one can still estimate."""
+DRAWN = 5.0
+"""So many methods' worth a class is drawn towards what all axes and classes need together."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Need:
+    """How far the band of a pool must be widened to reach one row of a method that the pool has not seen."""
+
+    axis: str
+    task: str
+    entry: str
+    size: float
 
 
 def fit_pool(rows: Sequence[Evidence], axis: str, start: Pool | None = None) -> Pool:
@@ -49,19 +63,25 @@ def fit_pool(rows: Sequence[Evidence], axis: str, start: Pool | None = None) -> 
     weight: Vector = np.array([counts[row.entry] ** -0.5 for row in rows])
     weight /= weight.mean()
 
+    tasks_at, spreads_at = 4 + len(families), 4 + len(families) + len(tasks)
+
     def score(v: Vector) -> float:
         offsets = v[4:]
-        term = np.exp(offsets[family] + offsets[len(families) + task]) * x ** np.exp(v[3])
-        loss = np.exp(v[0]) * term
-        middle, low, high = band(loss * np.exp(-np.exp(v[1])), loss, loss * np.exp(np.exp(v[2])))
+        term = np.exp(v[4 + family] + v[tasks_at + task]) * x ** np.exp(v[3])
+        loss, spread = np.exp(v[0]) * term, v[spreads_at + family]
+        middle, low, high = band(loss * np.exp(-np.exp(v[1] + spread)), loss, loss * np.exp(np.exp(v[2] + spread)))
         rows_score = interval_score(y, low, high) + 2 * np.abs(y - middle)
         prior = RIDGE * float(offsets @ offsets) + 0.5 * float(v[1] ** 2 + v[2] ** 2 + (v[3] - 0.3) ** 2)
         return float((weight * rows_score).mean()) + prior / len(y)
 
-    v: Vector = np.concatenate([[-3.0, 0.0, 0.0, 0.3], np.zeros(len(families) + len(tasks))])
+    v: Vector = np.concatenate([[-3.0, 0.0, 0.0, 0.3], np.zeros(2 * len(families) + len(tasks))])
     if start is not None:
         edges = np.log(start.theta_50 / start.theta_10), np.log(start.theta_90 / start.theta_50)
-        offsets = [*(start.families[name] for name in families), *(start.tasks[name] for name in tasks)]
+        offsets = [
+            *(start.families[name] for name in families),
+            *(start.tasks[name] for name in tasks),
+            *(start.spreads[name] for name in families),
+        ]
         v = np.concatenate([np.log([start.theta_50, *edges, start.power]), offsets])
     rounds, fine = (2, 1e-3) if start is None else (1, 1e-2)
     for _ in range(rounds):
@@ -75,8 +95,9 @@ def fit_pool(rows: Sequence[Evidence], axis: str, start: Pool | None = None) -> 
         theta_50=theta,
         theta_90=theta * float(np.exp(np.exp(v[2]))),
         power=float(np.exp(v[3])),
-        families={name: float(value) for name, value in zip(families, v[4 : 4 + len(families)], strict=True)},
-        tasks={name: float(value) for name, value in zip(tasks, v[4 + len(families) :], strict=True)},
+        families={name: float(value) for name, value in zip(families, v[4:tasks_at], strict=True)},
+        tasks={name: float(value) for name, value in zip(tasks, v[tasks_at:spreads_at], strict=True)},
+        spreads={name: float(value) for name, value in zip(families, v[spreads_at:], strict=True)},
         methods={},
         smallest={name: min(row.kept for row in rows if row.family == name) for name in families},
         entries={name: len({row.entry for row in rows if row.family == name}) for name in families},
@@ -97,53 +118,80 @@ def _method_scales(rows: Sequence[Evidence], pool: Pool, prior: float = 3.0) -> 
     return scales
 
 
-def needed_widening(pool: Pool, rows: Sequence[Evidence]) -> list[float]:
-    """How far the band of this pool must be widened to reach each row of a task class it knows; infinite where none does.
+def answered(pool: Pool, row: Evidence) -> bool:
+    """Whether the pool says anything of this row: of its family, its task class, and so small a fraction."""
+    spoken = span(pool, row.family, row.task_class)
+    return spoken is not None and row.kept >= spoken[0] * (1.0 - 1e-9)
+
+
+def needs(pool: Pool, rows: Sequence[Evidence]) -> list[Need]:
+    """How far the band of this pool must be widened to reach each row it speaks of.
 
     Zero within the floor about the middle; a gain over the baseline beyond it is out of reach, whatever the widening.
     """
-    found: list[float] = []
+    found: list[Need] = []
     for row in rows:
-        if row.task_class not in pool.tasks:
+        if not answered(pool, row):
             continue
         middle = float(losses(pool, row.family, row.task_class, row.kept)[1])
         loss, away = -float(np.log(row.retained)), abs(row.retained - float(np.exp(-middle)))
         edge = pool.theta_90 / pool.theta_50 if loss > middle else pool.theta_50 / pool.theta_10
         ratio = max(loss / middle, middle / loss) if loss > 0.0 else float("inf")
         unit = float(np.log(edge)) * uncertainty(pool, row.family, row.task_class)
-        found.append(0.0 if away <= FLOOR else float(np.log(ratio)) / unit)
+        found.append(Need(pool.axis, row.task_class, row.entry, 0.0 if away <= FLOOR else float(np.log(ratio)) / unit))
     return found
 
 
-def widening(needed: Sequence[float]) -> float:
-    """What covers COVERAGE of these needs, the same for every axis: some have too few papers for a figure of their own."""
-    return min(float(np.quantile(needed, COVERAGE, method="higher")), WIDEST) if needed else 1.0
+def widening(found: Sequence[Need]) -> float:
+    """What covers COVERAGE of the needs of one method more.
+
+    A need weighs 1/sqrt(needs of its method), as rows do in the fit; among m methods COVERAGE (1 + 1/m) must be covered to cover
+    COVERAGE of another one (split conformal prediction; Vovk and others, 2005, with methods in place of rows).
+    """
+    if not found:
+        return 1.0
+    counts = Counter((need.axis, need.entry) for need in found)
+    methods = len({need.entry for need in found})
+    order = sorted(found, key=lambda need: need.size)
+    share = np.cumsum([counts[need.axis, need.entry] ** -0.5 for need in order])
+    at = int(np.searchsorted(share / share[-1], min(COVERAGE * (1.0 + 1.0 / methods), 1.0) - 1e-9))
+    return min(order[at].size, WIDEST)
 
 
-def _papers(rows: Sequence[Evidence]) -> dict[str, list[Evidence]]:
+def widened(pool: Pool, found: Sequence[Need]) -> Pool:
+    """The pool with what all needs say, and what those of each task class say that enough methods of its axis report."""
+    general = widening(found)
+    own: dict[str, float] = {}
+    for task in pool.tasks:
+        here = [need for need in found if (need.axis, need.task) == (pool.axis, task)]
+        methods = len({need.entry for need in here})
+        if methods >= MANY:
+            part = methods / (methods + DRAWN)
+            own[task] = min(general ** (1.0 - part) * widening(here) ** part, WIDEST)
+    return replace(pool, widening=general, widenings=own)
+
+
+def papers_of(rows: Sequence[Evidence]) -> dict[str, list[Evidence]]:
+    """Rows by the entry of their method."""
     return {entry: [row for row in rows if row.entry == entry] for entry in sorted({row.entry for row in rows})}
 
 
-def _without(rows: Sequence[Evidence], *entries: str) -> list[Evidence]:
+def without(rows: Sequence[Evidence], *entries: str) -> list[Evidence]:
+    """Rows of all methods but these."""
     return [row for row in rows if row.entry not in entries]
 
 
-def interval_score(y: Vector, low: Any, high: Any, alpha: float = 0.2) -> Vector:
-    """Winkler score of a central 1 - alpha interval: its width, plus 2/alpha times the distance by which y lies outside."""
-    return (high - low) + 2 / alpha * np.maximum(low - y, 0) + 2 / alpha * np.maximum(y - high, 0)
-
-
 def fit_all(rows: Sequence[Evidence]) -> dict[str, Pool]:
-    """Pool per axis that has evidence from at least two papers, widened by what each paper needs from a fit to the others."""
+    """Pool per axis that has evidence from at least two methods, widened by what each method needs from a fit to the others."""
     by_axis = {axis: [row for row in rows if row.axis == axis] for axis in AXES}
-    pools = {axis: fit_pool(own, axis) for axis, own in by_axis.items() if len(_papers(own)) >= SMALLEST_POOL}
-    needed = [
+    pools = {axis: fit_pool(own, axis) for axis, own in by_axis.items() if len(papers_of(own)) >= SMALLEST_POOL}
+    found = [
         need
         for axis, pool in pools.items()
-        for entry, test in _papers(by_axis[axis]).items()
-        for need in needed_widening(fit_pool(_without(by_axis[axis], entry), axis, pool), test)
+        for entry, test in papers_of(by_axis[axis]).items()
+        for need in needs(fit_pool(without(by_axis[axis], entry), axis, pool), test)
     ]
-    return {axis: replace(pool, widening=widening(needed)) for axis, pool in pools.items()}
+    return {axis: widened(pool, found) for axis, pool in pools.items()}
 
 
 def needed_spread(rows: Sequence[Evidence]) -> dict[str, list[float]]:
@@ -184,51 +232,3 @@ def refit(path: Path = PARAMETERS) -> Path:
 
 def _rounded(value: float | dict[str, float]) -> float | dict[str, float]:
     return {key: round(item, 4) for key, item in value.items()} if isinstance(value, dict) else round(value, 4)
-
-
-def leave_one_method_out(rows: Sequence[Evidence] | None = None) -> pd.DataFrame:
-    """Every row predicted by a pool that has not seen its paper, beside the mean of the other papers of its family.
-
-    The widening is chosen without the paper as well, from fits that leave out two papers each.
-    Columns: axis, entry, kept, task_class, actual, middle, low, high, base_low, base_high, score, base_score.
-    """
-    table = load_evidence() if rows is None else rows
-    by_axis = {axis: [row for row in table if row.axis == axis] for axis in AXES}
-    by_axis = {axis: own for axis, own in by_axis.items() if len(_papers(own)) > SMALLEST_POOL}
-    pools = {axis: {name: fit_pool(_without(own, name), axis) for name in _papers(own)} for axis, own in by_axis.items()}
-    needed = {
-        (axis, name): needed_widening(pools[axis][name], test) for axis, own in by_axis.items() for name, test in _papers(own).items()
-    }
-    without: dict[tuple[str, str], list[float]] = {key: [] for key in needed}
-    for axis, own in by_axis.items():
-        papers = _papers(own)
-        for first, second in combinations(papers, 2):
-            rest = fit_pool(_without(own, first, second), axis, pools[axis][first])
-            without[axis, first] += needed_widening(rest, papers[second])
-            without[axis, second] += needed_widening(rest, papers[first])
-    found: list[dict[str, Any]] = []
-    for axis, name in needed:
-        seen = [needs for key, needs in without.items() if key[1] == name]
-        apart = {key[0] for key in without if key[1] == name}
-        seen += [needs for key, needs in needed.items() if key[0] not in apart]
-        pool = replace(pools[axis][name], widening=widening([need for needs in seen for need in needs]))
-        train = _without(by_axis[axis], name)
-        test = [row for row in _papers(by_axis[axis])[name] if row.task_class in pool.tasks]
-        found += [_beside_family(pool, row, train) for row in test]
-    frame: Any = pd.DataFrame(found)
-    actual = frame["actual"].to_numpy()
-    frame["score"] = interval_score(actual, frame["low"].to_numpy(), frame["high"].to_numpy())
-    frame["base_score"] = interval_score(actual, frame["base_low"].to_numpy(), frame["base_high"].to_numpy())
-    return frame
-
-
-def _beside_family(pool: Pool, row: Evidence, train: Sequence[Evidence]) -> dict[str, Any]:
-    """One prediction, and what mean and scatter of the family say."""
-    middle, low, high = band(*losses(pool, row.family, row.task_class, row.kept))
-    peers = [other.retained for other in train if other.family == row.family]
-    peers = peers if len(peers) > 1 else [other.retained for other in train]
-    centre, reach = float(np.mean(peers)), Z80 * float(np.std(peers, ddof=1))
-    return {
-        "axis": pool.axis, "entry": row.entry, "kept": row.kept, "task_class": row.task_class, "actual": row.retained,
-        "middle": middle, "low": low, "high": high, "base_low": centre - reach, "base_high": min(centre + reach, CEILING),
-    }  # fmt: skip

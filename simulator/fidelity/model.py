@@ -6,14 +6,15 @@ With x = -log(kept), the loss of log-accuracy at quantile q is
 
 one set per axis, families and tasks drawn towards zero (partial pooling). The median is exp(-L_50), the 80 % band runs from
 exp(-L_90) to exp(-L_10) and is never narrower than +-3 points, which is how far papers differ when they run the same thing again.
-The quantiles are fitted together by the interval score (Gneiting and Raftery, JASA 2007, equation 43), then widened until the
-band of a paper left out of the fit covers 80 % of what it published (cross-conformal; Vovk, 2015).
+The quantiles are fitted together by the interval score (Gneiting and Raftery, JASA 2007, equation 43): how far the outer two lie from
+the middle is a matter of the family, drawn towards the axis. They are then widened until the band of a method left out of the fit
+covers 80 % of what was published of it (cross-conformal; Vovk, 2015), in a task class that many methods report by its own measure.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, final
@@ -24,7 +25,13 @@ from simulator.fidelity.curve import FLOOR
 from simulator.quantity import Numeric, exp, log, maximum, minimum
 
 CEILING = 1.1
-"""No band claims more than this: no published row gains more than 8 %."""
+"""No band claims more than this: no published row gains more than 10 %."""
+
+UNSEEN = 1.5
+"""Loss at the edges of a band is stretched by this for a family of its axis that no paper in the table belongs to."""
+
+SAME_KIND = frozenset({"encoder_merge", "encoder_prune", "temporal_merge"})
+"""Families without rows of their own that drop or merge visual tokens as the published ones do."""
 
 PARAMETERS = Path(__file__).with_name("parameters.yaml")
 
@@ -49,8 +56,12 @@ class Pool:
     """Different papers behind a family."""
     seen: dict[str, int]
     """Different papers behind a task class."""
+    spreads: dict[str, float]
+    """How much farther out (as a logarithm) the edges of a family lie than those of the axis, drawn towards 0."""
     widening: float = 1.0
-    """The edges lie this much farther out (in the logarithm of the loss) than the fit says, from papers left out one by one."""
+    """The edges lie this much farther out (in the logarithm of the loss) than the fit says, from methods left out one by one."""
+    widenings: dict[str, float] = field(default_factory=dict[str, float])
+    """The same for a task class that enough methods report, drawn towards the one of all axes."""
 
 
 @cache
@@ -74,7 +85,7 @@ def losses(pool: Pool, family: str, task: str, kept: Numeric, scale: float = 1.0
     """
     shared = scale * exp(pool.families.get(family, 0.0) + pool.tasks[task])
     term = shared * maximum(-log(maximum(kept, 1e-12)), 0.0) ** pool.power
-    stretch = pool.widening * uncertainty(pool, family, task)
+    stretch = pool.widenings.get(task, pool.widening) * uncertainty(pool, family, task)
     middle = pool.theta_50 * term
     return (
         middle * (pool.theta_10 / pool.theta_50) ** stretch,
@@ -84,9 +95,23 @@ def losses(pool: Pool, family: str, task: str, kept: Numeric, scale: float = 1.0
 
 
 def uncertainty(pool: Pool, family: str, task: str) -> float:
-    """sqrt(1 + 1/n + 1/m) for a family of n papers (of the axis, where the family has but one) and a task class of m."""
+    """sqrt(1 + 1/n + 1/m) for a family of n papers (of the axis, where the family has but one) and a task class of m, times the
+    spread of the family."""
     papers = pool.entries.get(family, 0)
-    return math.sqrt(1.0 + 1.0 / (papers if papers > 1 else sum(pool.entries.values())) + 1.0 / pool.seen[task])
+    few = math.sqrt(1.0 + 1.0 / (papers if papers > 1 else sum(pool.entries.values())) + 1.0 / pool.seen[task])
+    return few * math.exp(pool.spreads.get(family, 0.0))
+
+
+def span(pool: Pool, family: str, task: str) -> tuple[float, float] | None:
+    """(smallest kept fraction it speaks for, factor by which its losses are stretched); None where it says nothing of this.
+
+    A family speaks for itself from two papers on; one that drops or merges visual tokens as others do borrows from them.
+    """
+    if task not in pool.tasks:
+        return None
+    if pool.entries.get(family, 0) >= 2:
+        return pool.smallest[family], 1.0
+    return (max(pool.smallest.values()), UNSEEN) if family in SAME_KIND else None
 
 
 def band(

@@ -17,7 +17,7 @@ tokens verified strictly, output tokens, bits of the weights over 16."""
 TASKS = ("grounding", "text_rich", "general_vqa", "reasoning", "captioning", "video")
 """Task classes, after the survey's table of benchmarks (arXiv 2604.05546, Table 6)."""
 
-CLASSES = ("fixed_grid", "tiled", "native_resolution", "other")
+CLASSES = ("fixed_grid", "tiled", "native_resolution", "cross_attention", "other")
 """How a model turns a picture into tokens."""
 
 _MORE, _FEWER = "cells without a column", "no cell for this column"

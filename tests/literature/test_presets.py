@@ -19,7 +19,7 @@ PARAMETERS = frozenset(
         "keep", "layer", "score", "method", "tokens", "dominant", "contextual", "candidates", "frames", "scorer", "retry", "permute", "size",
         "factor", "kernel", "density", "block", "window", "select", "compress", "chunk", "history", "budget",
         "layer_shape", "head_shape", "merge", "bits", "k_bits", "v_bits", "group", "residual", "fused", "gamma",
-        "alpha", "draft_keep", "drafter", "relax", "tree", "exit_layer", "ratio", "probability", "probe_tokens",
+        "alpha", "draft_keep", "drafter", "format", "relax", "tree", "exit_layer", "ratio", "probability", "probe_tokens",
     }
 )  # fmt: skip
 
