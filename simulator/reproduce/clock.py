@@ -20,7 +20,7 @@ from simulator.presets import resolve
 from simulator.program import Program, StageName, VisualInput
 from simulator.quantity import Numeric
 from simulator.reproduce.pictures import seen, shown
-from simulator.reproduce.prior import drafting_factor, draws, host_factor, loop_factor
+from simulator.reproduce.prior import SERVERS, drafting_factor, draws, host_factor, loop_factor
 from simulator.reproduce.question import Question
 from simulator.reproduce.setting import NotComparableError
 from simulator.reproduce.stand_ins import model_named
@@ -37,6 +37,7 @@ Array = NDArray[np.float64]
 STAGES: dict[str, tuple[StageName, ...]] = {
     "ttft": ("preprocess", "encode", "project", "prefill"),
     "cuda_time": ("encode", "project", "prefill"),
+    "encode_time": ("encode", "project"),
     "prefill_time": ("prefill",),
     "tpot": ("decode",),
     "latency": ("preprocess", "encode", "project", "prefill", "decode"),
@@ -176,7 +177,7 @@ def clock(question: Question, metric: str) -> Clock:
     high: dict[str, Array] = {}
     for name in STAGES[metric]:
         total = run.totals[name]
-        share = _host_share(metric) if name == "preprocess" else np.ones_like(seconds)
+        share = _host_share(metric, engine) if name == "preprocess" else np.ones_like(seconds)
         seconds = seconds + _array(total.seconds) * share
         if name in ("encode", "project", "prefill", "decode"):
             fixed = engine.step.seconds if name == "decode" else 0.0 if name == "project" else engine.stage.seconds
@@ -198,9 +199,12 @@ def clock(question: Question, metric: str) -> Clock:
     return result if metric != "tpot" else _per_token(result, np.maximum(found.output - 1.0, 1.0))
 
 
-def _host_share(metric: str) -> Array:
-    """How often the modelled host work counts in that time, per draw: always, and more of it, in the loop of a script."""
-    return loop_factor() if metric == "answer_time" else draws().preprocess
+def _host_share(metric: str, engine: Engine) -> Array:
+    """How often the modelled host work counts in that time, per draw: always, and more of it, in the loop of a script; always in a
+    request to a server, which is sent the file."""
+    if metric == "answer_time":
+        return loop_factor()
+    return np.ones_like(draws().preprocess) if engine.name in SERVERS else draws().preprocess
 
 
 def _per_token(item: Clock, tokens: Array) -> Clock:

@@ -28,9 +28,9 @@ def crop(model: Lvlm, video: bool) -> Grid:
 
 
 def picture_in(text: str) -> Picture | None:
-    """The picture that the column `image` states as WIDTHxHEIGHT; else None."""
-    sides = re.fullmatch(r"\s*(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
-    return Picture(float(sides[1]), float(sides[2])) if sides else None
+    """What the column `image` states as WIDTHxHEIGHT or "2 of WIDTHxHEIGHT"; else None."""
+    found = re.fullmatch(r"\s*(?:(\d{1,3}) of )?(\d{1,5})\s*[x×]\s*(\d{1,5})\s*", text)
+    return Picture(float(found[2]), float(found[3]), float(found[1] or 1)) if found else None
 
 
 def shown(model: Lvlm, picture: Picture) -> VisualInput | None:

@@ -14,7 +14,7 @@ from simulator.reproduce.question import Question, questions
 from simulator.reproduce.setting import UNSAID, NotComparableError, dense, techniques_of
 from simulator.reproduce.table import Row
 
-TIMES = {item: item for item in ("ttft", "prefill_time", "tpot", "latency", "cuda_time", "answer_time")}
+TIMES = {item: item for item in ("ttft", "prefill_time", "encode_time", "tpot", "latency", "cuda_time", "answer_time")}
 RATES = {"decode_throughput": "tpot", "generate_throughput": "latency"}
 SPEEDUPS = {
     "prefill_speedup": "prefill_time", "llm_speedup": "prefill_time", "ttft_speedup": "ttft", "decode_speedup": "tpot",

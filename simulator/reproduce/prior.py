@@ -9,7 +9,7 @@ output_tokens   log-uniform, 32 to 512
 visual_before   one picture at what the model's own preprocessing makes of it where that is one number (336 x 336 into
                 LLaVA-1.5: 576), else log-uniform 400 to 3,000; video: log-uniform 3,000 to 30,000
 source          pixels of a picture's file log-uniform 0.2 to 2 million (COCO 0.3, text-rich sets above 1), of a frame 320 x 240 to 1280 x 720
-preprocess      counted or not, one half each, where a time contains the picture's way into the model
+preprocess      counted or not, one half each, where a time contains the picture's way into the model; always in a request to a server
 loop            the host's work on one example of an evaluation script (`answer_time`), over what the model of preprocessing says: log-uniform 1 to 8
                 (a processor that works in Python on pages of float64, threads that outnumber the cores it is given, printing)
 hardware        A100 80 GB SXM, H100 SXM, RTX 4090; a chip named without its variant: its variants
@@ -59,6 +59,8 @@ HARDWARE = ("a100-sxm-80gb", "h100-sxm", "rtx-4090")
 UNFUSED = ("hf-eager", "hf-sdpa")
 DRAFTING = ("hf-masked", "hf-eager")
 ENGINES = ("hf-eager", "hf-sdpa", "hf-flash")
+SERVERS = ("vllm", "sglang", "trtllm")
+"""Engines whose requests carry the file of a picture, so that the host's work is part of every time from the request on."""
 VARIANTS = {
     "a100-sxm-80gb": ("a100-sxm-80gb", "a100-pcie-80gb", "a100-sxm-40gb"),
     "h100-sxm": ("h100-sxm", "h100-pcie"),

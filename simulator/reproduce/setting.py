@@ -9,7 +9,7 @@ from simulator.spec.source import SpecError
 
 _WEIGHTS = {
     "w4a16": "weight_quant:format=w4a16", "w4a16+w8a8-vision": "weight_quant:format=w4a16", "w4a16-bnb": "weight_quant:format=w4a16",
-    "w8a16": "weight_quant:format=weight_only,bits=8", "w3a16": "weight_quant:format=weight_only,bits=3", "fp8": "weight_quant:format=fp8",
+    "w8a16": "weight_quant:format=weight_only,bits=8", "w3a16": "weight_quant:format=weight_only,bits=3", "fp8": "weight_quant:format=fp8", "fp4": "weight_quant:format=fp4",
     "w8a8": "weight_quant:format=w8a8",
 }  # fmt: skip
 PLAIN = ("", "fp16", "bf16")

@@ -11,6 +11,8 @@ from typing import Any, final
 from simulator.spec.source import SpecError
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "literature" / "published.csv"
+FRESH = PUBLISHED.with_name("fresh.csv")
+"""Figures that were entered before they were predicted."""
 
 NUMBERS = (
     "devices", "batch", "visual_before", "visual_after", "visual_kept", "text_tokens", "prompt_tokens", "prompt_after",
@@ -23,7 +25,7 @@ WHOLE = {"devices": 1e5, "batch": 1e6}
 """Columns of whole numbers from 1 up to so many."""
 MOST = {"visual_before": 1e8, "visual_after": 1e8, "text_tokens": 1e8, "prompt_tokens": 1e8, "prompt_after": 1e8, "output_tokens": 1e8, "visual_kept": 1.0}
 UNIT_OF: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("ttft", "prefill_time", "latency", "cuda_time", "answer_time", "benchmark_time"), ("s",)), "tpot": ("s/token", "s"),
+    **dict.fromkeys(("ttft", "prefill_time", "encode_time", "latency", "cuda_time", "answer_time", "benchmark_time"), ("s",)), "tpot": ("s/token", "s"),
     **dict.fromkeys(("decode_throughput", "generate_throughput"), ("token/s",)), **dict.fromkeys(("gpu_memory", "kv_bytes"), ("B",)),
 }  # fmt: skip
 """Units of clocks and memory readings; speed-ups and ratios have unit 1. An empty cell is the first."""
