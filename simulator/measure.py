@@ -15,9 +15,11 @@ from simulator.survey import closed_form
 
 
 def floor_seconds(total: Total, passes: Numeric, devices: Numeric) -> Numeric:
-    """max(FLOPs / peak, max(0, bytes - L2) / bandwidth) of a stage that runs `passes` times on `devices`."""
+    """max(FLOPs / peak, max(0, bytes - L2) / bandwidth) of a stage that runs `passes` times on `devices`.
+
+    Bytes are those of weights and cache: activations may stay on the chip, where kernels are fused far enough."""
     chip = total.machine.chip
-    moved = (total.weight_bytes + total.activation_bytes + total.kv_bytes) / devices
+    moved = (total.weight_bytes + total.kv_bytes) / devices
     reused = chip.l2_bytes * maximum(passes, 1.0)
     return maximum(total.compute_floor, maximum(moved - reused, 0.0) / chip.bandwidth)
 

@@ -250,7 +250,7 @@ class Elementwise(AbstractOp):
     """A bandwidth-bound pass: norm, activation, rope, add, softmax, embedding, gather, quantise.
 
     read, write: elements per row; owned: parameters; bits per element of the activations.
-    kind: norm | layer_norm | activation | gelu | rope | add | softmax | gather | topk | quantise | embedding | sample.
+    kind: norm | layer_norm | activation | gelu | rope | add | softmax | gather | topk | quantise | expand | embedding | sample.
     """
 
     name: str

@@ -160,7 +160,7 @@ def _plain(model: Lvlm, question: Question, parallel: Parallelism) -> Program:
     view = VisualInput((), 0.0, 0.0, 0.0, 0.0, 0.0)
     if max(question.visual) > 0.0 and model.vision is not None:
         whole = None if question.picture is None else shown(model, question.picture)
-        view = whole or seen(model, visual, question.video, question.frames)
+        view = whole or seen(model, visual, question.video, question.frames, question.source)
         towers = (build_tower(model, view.grids, parallel.tp),)
     return Program(
         batch=question.batch, text=_numeric(question.text), output=_numeric(question.output), visual_input=view, towers=towers,

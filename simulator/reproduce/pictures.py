@@ -38,13 +38,14 @@ def shown(model: Lvlm, picture: Picture) -> VisualInput | None:
     return None if model.preprocessing is None else visual_input(model.preprocessing, (picture,))
 
 
-def seen(model: Lvlm, tokens: Numeric, video: bool, frames: float) -> VisualInput:
+def seen(model: Lvlm, tokens: Numeric, video: bool, frames: float, stated: float = 0.0) -> VisualInput:
     """What the encoder sees where `tokens` visual tokens reach the language model. frames: of a clip, where they are stated (0: not);
-    otherwise as many crops as it takes. The file's own pixels are drawn from the prior: a benchmark's picture is not the size of a crop."""
+    otherwise as many crops as it takes. stated: the file's own pixels; where 0, they are drawn from the prior: a benchmark's picture is not
+    the size of a crop."""
     one = crop(model, video)
     group = float(model.preprocessing.video.temporal_patch) if video and model.preprocessing and model.preprocessing.video else 1.0
     crops = frames / group if frames > 0.0 else tokens / one.tokens
     grid = Grid(crops, one.height, one.width, tokens / crops, one.pixels)
-    source = crops * group * frame_pixels() if video else picture_pixels()
+    source = stated if stated > 0.0 else crops * group * frame_pixels() if video else picture_pixels()
     resized = crops * one.pixels
     return VisualInput((grid,), 0.0, 1.0, source, resized, 1.0)

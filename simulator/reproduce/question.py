@@ -41,7 +41,7 @@ UNMODELLED = ("MLC", "llama.cpp", "ExLlamaV2")
 @dataclass(frozen=True, slots=True)
 class Question:
     """One engine on one device. visual, text, output: one value per draw. devices: in a pipeline for transformers, else tensor-parallel.
-    video: the visual tokens are a clip's; frames: how many it has, 0 where that is not stated. picture: the one that makes the visual tokens, where its size is stated. flops_scale: 2 for products accumulated in fp16, which GeForce chips do at twice the rate of fp32."""
+    video: the visual tokens are a clip's; frames: how many it has, 0 where that is not stated. picture: the one that makes the visual tokens, where its size is stated; source: pixels of the file, 0 where not stated. flops_scale: 2 for products accumulated in fp16, which GeForce chips do at twice the rate of fp32."""
 
     model: str
     hardware: str
@@ -56,6 +56,7 @@ class Question:
     frames: float = 0.0
     flops_scale: float = 1.0
     picture: Picture | None = None
+    source: float = 0.0
 
 
 @final
@@ -76,14 +77,14 @@ def questions(row: Row) -> Questions:
     notes = [*assumed, *more, *hardware]
     method, baseline = techniques_of(row), weights(row.precision_baseline)
     count, video, frames = int(row.devices or 1), _video(row), _frames(row)
-    picture = _picture(row, model, visual)
+    picture, source = _picture(row, model, visual), _source(row)
     if not row.batch and "batch" not in row.assumed_fields:
         notes.append("batch 1")
     pairs: list[tuple[Question, Question]] = []
     for engine in engines:
         for device in devices:
-            first = Question(row.model, device, engine, count, row.batch or 1.0, visual, text, output, method, video, frames, _scale(row, device), picture)
-            plain = Question(row.model, device, _plain_engine(row, engine), count, row.batch or 1.0, visual, text, output, baseline, video, frames, picture=picture)
+            first = Question(row.model, device, engine, count, row.batch or 1.0, visual, text, output, method, video, frames, _scale(row, device), picture, source)
+            plain = Question(row.model, device, _plain_engine(row, engine), count, row.batch or 1.0, visual, text, output, baseline, video, frames, picture=picture, source=source)
             pairs.append((first, plain))
     return Questions(tuple(pairs), tuple(dict.fromkeys(notes)))
 
@@ -178,6 +179,12 @@ def _picture(row: Row, model: Lvlm, visual: Sequence[float]) -> Picture | None:
     picture = picture_in(row.image)
     whole = shown(model, picture) if picture is not None else None
     return picture if whole is not None and set(visual) == {float(whole.tokens)} else None
+
+
+def _source(row: Row) -> float:
+    """Pixels of the stated pictures' files; 0 where their size is not stated."""
+    picture = picture_in(row.image)
+    return 0.0 if picture is None else float(picture.width * picture.height * picture.count)
 
 
 def _frames(row: Row) -> float:

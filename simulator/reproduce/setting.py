@@ -8,7 +8,7 @@ from simulator.spec.scenario import parse_technique
 from simulator.spec.source import SpecError
 
 _WEIGHTS = {
-    "w4a16": "weight_quant:format=w4a16", "w4a16+w8a8-vision": "weight_quant:format=w4a16", "w4a16-bnb": "weight_quant:format=w4a16",
+    "w4a16": "weight_quant:format=w4a16", "w4a16+w8a8-vision": "weight_quant:format=w4a16", "w4a16-bnb": "weight_quant:format=nf4",
     "w8a16": "weight_quant:format=weight_only,bits=8", "w3a16": "weight_quant:format=weight_only,bits=3", "fp8": "weight_quant:format=fp8", "fp4": "weight_quant:format=fp4",
     "w8a8": "weight_quant:format=w8a8",
 }  # fmt: skip
