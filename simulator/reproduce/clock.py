@@ -64,12 +64,13 @@ class Clock:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """A question run."""
+    """A question run. scatter: how far two neighbouring shapes of one product lie apart on that device, log half-width."""
 
     run: Run
     memory: Memory
     engine: Engine
     output: Array
+    scatter: float
 
     @property
     def fits(self) -> Array:
@@ -116,7 +117,7 @@ def answer(question: Question) -> Answer:
         raise NotComparableError("the method branches; its probability is not stated")
     host = load_host("slow") if program.visual_input.grids else None
     run = evaluate(program, machine, host)
-    return Answer(run, memory(run, chip, engine), engine, np.asarray(question.output))
+    return Answer(run, memory(run, chip, engine), engine, np.asarray(question.output), machine.kernels.ratio_spread("gemm"))
 
 
 @lru_cache(maxsize=32)

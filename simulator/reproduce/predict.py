@@ -134,7 +134,7 @@ def _component(row: Row, method: Question, baseline: Question) -> _Component:
     top, bottom = clock(method, metric), clock(baseline, metric)
     if row.metric in SPEEDUPS:
         top, bottom = bottom, top
-    return _Component(top.seconds / bottom.seconds, *_ratio_band(top, bottom), found.fits * answer(baseline).fits)
+    return _Component(top.seconds / bottom.seconds, *_ratio_band(top, bottom, found.scatter), found.fits * answer(baseline).fits)
 
 
 def _weighed(row: Row, found: Answer) -> _Component:
@@ -149,12 +149,15 @@ def _band(item: Clock) -> tuple[Array, Array]:
     return _root(low.values(), item.seconds), _root(high.values(), item.seconds)
 
 
-def _ratio_band(top: Clock, bottom: Clock) -> tuple[Array, Array]:
-    """Both sides share the draw of a fit, so only the difference of its shares spreads the ratio."""
+def _ratio_band(top: Clock, bottom: Clock, scatter: float) -> tuple[Array, Array]:
+    """Both sides share the draw of a fit, so that only the difference of its shares spreads the ratio, and how far neighbouring shapes of
+    a kernel scatter, the more the further the sides lie apart (as `simulator.ratio`)."""
     sides: list[Array] = []
+    apart = scatter * np.minimum(np.abs(1.0 - bottom.seconds / top.seconds), 1.0)
     for above, below in zip(top.shares(), bottom.shares(), strict=True):
         zero = np.zeros_like(top.seconds)
-        sides.append(_root([above.get(fit, zero) - below.get(fit, zero) for fit in {**above, **below}], top.seconds))
+        differences = [above.get(fit, zero) - below.get(fit, zero) for fit in {**above, **below}]
+        sides.append(np.minimum(_root([*differences, apart], top.seconds), _root([*above.values(), *below.values()], top.seconds)))
     return sides[0], sides[1]
 
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from simulator.reproduce import Result, reproduce, summary
+from simulator.reproduce import Result, load_table, reproduce, summary
 from simulator.reproduce.render import HEADER, SCORES, amount, cells, markdown, score_cells
+from simulator.reproduce.table import FRESH
+from simulator.reproduce.verdict import judge
 
 HERE = Path(__file__).parent
 
@@ -27,6 +29,20 @@ def by_method(results: Sequence[Result], kind: str) -> list[tuple[str, ...]]:
     return lines
 
 
+def fresh() -> str:
+    """The figures entered before they were predicted, by source and quantity, and all of them."""
+    results = [item for row in load_table(FRESH) for item in (judge(row),) if item.scored]
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for item in results:
+        groups.setdefault((item.row.entry, item.row.hardware, item.quantity), []).append(item)
+    lines: list[tuple[str, ...]] = []
+    for key, items in [*groups.items(), (("all", "", ""), results)]:
+        inside, errors = sum(item.verdict == "inside" for item in items), [item.error or 0.0 for item in items]
+        width = median((item.upper or 1.0) / (item.lower or 1.0) for item in items)
+        lines.append((*key, str(len(items)), str(inside), f"{median(errors):+.0%}", f"{min(errors):+.0%} to {max(errors):+.0%}", f"{width:.2f}"))
+    return markdown(("source", "hardware", "quantity", "rows", "inside", "median error", "errors", "upper/lower"), lines)
+
+
 def page(results: Sequence[Result]) -> str:
     scores = markdown(SCORES, [score_cells(item) for item in summary(results)])
     columns = ("method", "quantity", "rows", "inside", "median error", "errors", "upper/lower")
@@ -43,6 +59,7 @@ def page(results: Sequence[Result]) -> str:
     why = Counter(item.why.split(";")[0] for item in results if item.verdict == "not comparable" and not item.row.metric.startswith("accuracy"))
     return "\n\n".join((
         (HERE / "RESULTS.in.md").read_text(encoding="utf-8").strip(),
+        "As predicted by the present code:\n\n" + fresh(),
         "## Clocks\n\n" + scores,
         "### Measured with pictures in the prompt\n\n" + markdown(columns, by_method(results, "measured")),
         "### Text only\n\n" + markdown(columns, by_method(results, "text_only")),
