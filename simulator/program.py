@@ -189,7 +189,7 @@ class Extra:
 class Decoder:
     """A language model as a stack: embedding, layers, head (final norm, lm_head, sampling).
 
-    replicas: data-parallel copies that take requests; busy: how many of them are at work, on average over a batch.
+    crossed: visual tokens are attended to from beside, they have no place in the sequence. replicas: data-parallel copies that take requests; busy: how many of them are at work, on average over a batch.
     """
 
     name: str
@@ -205,6 +205,7 @@ class Decoder:
     busy: Numeric = 1.0
     other_parameters: Numeric = 0.0
     tied: bool = False
+    crossed: bool = False
     embedding_bits: float = 16.0
 
     @property
@@ -292,6 +293,11 @@ class Program:
     def visual(self) -> Numeric:
         """Visual tokens that enter LLM layer 0, per sequence."""
         return self.visual_input.tokens * self.visual_keep
+
+    @property
+    def sequence(self) -> Numeric:
+        """Tokens of one sequence when its answer is complete."""
+        return (0.0 if self.decoder.crossed else self.visual) + self.text + self.output
 
 
 def ways(program: Program, share: Numeric = 1.0) -> list[tuple[Program, Numeric]]:

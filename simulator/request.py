@@ -146,7 +146,7 @@ def _evidence(found: Any) -> tuple[Any, tuple[str, ...]]:
 
 def _check_context(case: Case, program: Program) -> None:
     limit = program.decoder.max_context
-    total = max(float(way.visual + way.text + way.output) for way, share in ways(program) if share > 0.0)
+    total = max(float(way.sequence) for way, share in ways(program) if share > 0.0)
     if limit and total > limit:
         raise SpecError(
             f"workload: {total:.0f} tokens exceed the {limit:.0f} of {case.model.name}; "

@@ -16,6 +16,7 @@ from simulator.measure import measure
 from simulator.program import STAGES
 from simulator.ratio import ratio
 from simulator.spec.scenario import TechniqueUse
+from simulator.spec.source import SpecError
 
 MODELS = ("qwen2.5-vl-7b", "llava-1.5-7b", "internvl3-8b", "gemma-3-12b", "llama-3.2-11b-vision", "qwen3-vl-30b-a3b")
 DEVICES = ("h100-sxm", "l40s", "a100-sxm-80gb", "rtx-4090", "mi300x", "jetson-agx-orin")
@@ -193,3 +194,14 @@ def test_a_ratio_is_surer_than_its_parts(scenario: Scenario, keep: float) -> Non
     assert found.lower <= found.expected <= found.upper
     alone = [max(float(side) for side in part.bands["latency_s"]) for part in (before, after)]
     assert np.log(found.upper / found.expected) <= np.hypot(*alone) + 1e-9
+
+
+def test_pictures_that_are_attended_to_from_beside_do_not_fill_the_context() -> None:
+    """Llama 3.2 keeps 6,404 keys per picture in its cross-attention layers; its 131,072 positions are for text."""
+    def of(model: str, count: int, size: int) -> Estimate:
+        workload = Workload(images=(Image(width=size, height=size, count=count),), text_tokens=1000, output_tokens=10)
+        return estimate(Scenario(model=model, hardware="mi300x", workload=workload, preprocess=False))
+
+    assert of("llama-3.2-11b-vision", 30, 1000).visual_tokens == 30 * 6404
+    with pytest.raises(SpecError, match="exceed the 131072"):
+        of("gemma-3-12b", 600, 1000)

@@ -57,6 +57,7 @@ def build_decoder(model: Lvlm, tp: int = 1, pp: int = 1, ep: int = 1, bits: floa
         pipeline=float(pp),
         other_parameters=float(language.other_parameters),
         tied=language.tied_embeddings,
+        crossed=language.cross_attention,
     )
 
 

@@ -51,7 +51,7 @@ def _stage(stage: Any) -> Callable[[Point], Numeric]:
 def _within_context(point: Point) -> Numeric:
     limit, within = point.assembly.program.decoder.max_context, 1.0
     for way, share in ways(point.assembly.program) if limit else ():
-        within = where((share > 0.0) & (way.visual + way.text + way.output > limit), 0.0, within)
+        within = where((share > 0.0) & (way.sequence > limit), 0.0, within)
     return within
 
 
