@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulator import Image, Scenario, Workload, estimate
+from simulator import Image, Scenario, Video, Workload, estimate
 
 
 def _preprocess(codec: str, width: int = 4000, height: int = 3000) -> float:
@@ -22,3 +22,9 @@ def test_a_format_nobody_measured_says_so() -> None:
     workload = Workload(images=(Image(width=640, height=480, format="webp"),), text_tokens=10, output_tokens=1)
     notes = estimate(Scenario(model="llava-1.5-7b", hardware="h100-sxm", workload=workload)).assumptions
     assert any("webp" in note for note in notes)
+
+
+def test_what_is_assumed_of_videos_is_said() -> None:
+    workload = Workload(videos=(Video(width=448, height=448, frames=16),), text_tokens=10, output_tokens=1)
+    notes = estimate(Scenario(model="qwen2.5-vl-7b", hardware="h100-sxm", workload=workload)).assumptions
+    assert any("frames of a video" in note for note in notes)

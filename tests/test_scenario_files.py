@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from simulator import estimate
 from simulator.interop.share import as_yaml
 from simulator.presets import presets
+from simulator.spec import deployment
 from simulator.spec.deployment import Parallelism
 from simulator.spec.scenario import HardwareScale, Scenario, TechniqueUse
+from simulator.spec.source import SpecError
 from simulator.spec.workload import Image, Video, Workload
-from simulator.spec.yaml import parse_yaml, write_yaml
+from simulator.spec.yaml import parse_yaml, read_yaml, write_yaml
 from simulator.technique import parameters, registry
 
 
@@ -68,3 +75,19 @@ def test_a_scenario_survives_its_yaml_file(scenario: Scenario) -> None:
 @example("1e3")
 def test_any_text_survives_yaml(text: str) -> None:
     assert parse_yaml(write_yaml({"a": text, "b": [text]}), "t") == {"a": text, "b": [text]}
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"fits": "x"}, "fits: 'x'"), ({"reserve_bytes": float("inf")}, "reserve_bytes"), ({"kernels": {"norm": float("inf")}}, "kernels.norm"),
+        ({"step": {"seconds": float("inf"), "spread": 0.1, "source": {"kind": "assumed", "reference": "none"}}}, "step.seconds"),
+        ({"step": {"seconds": 0.1, "spread": 1e300, "source": {"kind": "assumed", "reference": "none"}}}, "step.spread"),
+    ],
+)  # fmt: skip
+def test_an_engine_of_ones_own_that_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], wanted: str) -> None:
+    shipped = read_yaml(Path(deployment.__file__).with_name("engines.yaml"))["vllm"]
+    path = tmp_path / "engine.yaml"
+    path.write_text(yaml.safe_dump({"name": "mine", **shipped, **change}))
+    with pytest.raises(SpecError, match=wanted):
+        estimate(Scenario(model="llama-3.1-8b", hardware="h100-sxm", engine=str(path), workload=Workload(text_tokens=10)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,14 +12,15 @@ from simulator.spec.source import Source, Spec, SpecError
 from simulator.spec.validated import Asked, validated
 from simulator.spec.yaml import read_yaml
 
+Count = Annotated[float, Field(ge=0, le=1e6)]
 AttentionKernel = Literal["flash", "materialised", "unsplit"]
 
 
 class Overhead(Spec):
     """A time the engine adds, with its 80 % half-width in log and its source."""
 
-    seconds: float = Field(ge=0)
-    spread: float = Field(ge=0)
+    seconds: float = Field(ge=0, le=1e6)
+    spread: float = Field(ge=0, le=3)
     source: Source
 
 
@@ -61,27 +62,27 @@ class Engine(Spec):
     copies_cache: bool = False
     softmax_bits: int = 16
     logits: Literal["last", "prompt"] = "last"
-    logits_bytes: float = Field(default=2.0, ge=0)
+    logits_bytes: float = Field(default=2.0, ge=0, le=1e3)
     launch: Overhead
     graph: tuple[str, ...] = ()
     layer: dict[str, Overhead] = {}
     overlap: bool = True
     uniform: bool = False
-    kernels: dict[str, float] = {}
-    passes: float = Field(default=1.0, ge=1.0)
-    traffic: dict[str, float] = {}
+    kernels: dict[str, Count] = {}
+    passes: float = Field(default=1.0, ge=1.0, le=1e6)
+    traffic: dict[str, Count] = {}
     step: Overhead
     sequence: Overhead = NOTHING
     stage: Overhead
     request: Overhead
     memory_share: float = Field(gt=0, le=1)
-    reserve_bytes: float = Field(ge=0)
-    chunk_tokens: int = 0
+    reserve_bytes: float = Field(ge=0, le=1e15)
+    chunk_tokens: int = Field(default=0, ge=0, le=10**9)
     workers: int = Field(default=1, ge=1)
     spread: float = Field(default=0.0, ge=0, le=3)
     queue_share: float = Field(default=0.1, ge=0, le=1)
-    prefill_factor: float = Field(default=1.0, gt=0)
-    decode_factor: float = Field(default=1.0, gt=0)
+    prefill_factor: float = Field(default=1.0, gt=0, le=1e3)
+    decode_factor: float = Field(default=1.0, gt=0, le=1e3)
     formats: tuple[str, ...]
     notes: str = ""
 

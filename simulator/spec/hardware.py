@@ -19,6 +19,9 @@ Format = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "int8", "fp4", "int4"]
 BITS: dict[str, int] = {"fp32": 32, "tf32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "fp4": 4, "int4": 4}
 
 
+_ABOVE_ZERO = ("vector_flops", "memory_bytes", "memory_bandwidth", "l2_bytes", "l2_bandwidth", "sms", "clock_hz", "tdp_w")
+
+
 class Figure(Spec):
     """A value in SI units and the key of its source."""
 
@@ -80,6 +83,22 @@ class Device(Spec):
                 for figure in links:
                     if isinstance(figure, Figure) and figure.source not in self.sources:
                         raise ValueError(f"{name}: source {figure.source!r} is not in sources ({', '.join(self.sources)})")
+        return self
+
+    @model_validator(mode="after")
+    def _physical(self) -> Device:
+        rates = {name: getattr(self, name) for name in _ABOVE_ZERO} | {f"peak.{name}": figure for name, figure in self.peak.items()}
+        links = {"scale_up": self.scale_up, "pcie": self.pcie, "host": self.host}
+        rates |= {f"{name}.bandwidth": link.bandwidth for name, link in links.items() if link is not None}
+        for name, figure in rates.items():
+            if figure.value < 1.0:
+                raise ValueError(f"{name}: {figure.value:g} is not accepted; at least 1, in SI units")
+        if self.idle_w.value > self.tdp_w.value:
+            raise ValueError(f"idle_w: {self.idle_w.value:g} is not accepted; at most tdp_w, {self.tdp_w.value:g}")
+        for name in BITS:
+            real = name if name in self.peak else self.runs_as.get(name)
+            if real not in self.peak:
+                raise ValueError(f"runs_as.{name}: {real!r} is not accepted; a format with a peak: {', '.join(self.peak) or 'none is given'}")
         return self
 
     def assumed(self) -> tuple[str, ...]:

@@ -70,6 +70,8 @@ def visual_input(scheme: Preprocessing, pictures: Sequence[Picture], clips: Sequ
         images, source = images + view.blocks, source + frames * clip.width * clip.height
     unmeasured = dict.fromkeys(item.format for item in pictures if item.format in ("webp", "other"))
     notes = tuple(f"preprocess: pictures in {name} format are taken to decode as slowly as PNG" for name in unmeasured)
+    if clips:
+        notes = (*notes, "preprocess: the frames of a video that the model gets decode as fast as JPEG pictures, those in between cost nothing")
     return VisualInput(_merged(grids), separators, files, source, resized, images, notes, png, raw)
 
 
