@@ -117,12 +117,15 @@ def _parts(top: Fields, processor: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _unknown(field: str, type: str, accepted: tuple[str, ...]) -> SpecError:
-    """One line: the nearest types that are known, and how to list all."""
+    """One line: the nearest types that are known, how to list all, and what to do."""
     if type in TWO_PARTS:
         return SpecError(f"{field}: {shown(type)} is an encoder-decoder model; only decoders are simulated")
     close = nearest(type, accepted)
     near = f"nearest: {', '.join(close)}; " if close else ""
-    return SpecError(f"{field}: {shown(type)} is not known; {near}`lvlm-sim import --types` lists all that are")
+    return SpecError(
+        f"{field}: {shown(type)} is not known; {near}`lvlm-sim import --types` lists all that are; what is not there can be "
+        "written down as YAML (models/ has examples, CONTRIBUTING.md says how) and named by its path"
+    )
 
 
 def _whole(config: dict[str, Any], type: str) -> None:

@@ -226,6 +226,28 @@ def _mamba(draw: Draw) -> Config:
     )
 
 
+def _own_head(config: Config) -> Config:
+    return config | {"head_dim": config["hidden_size"] // config["num_attention_heads"]}
+
+
+def _gpt2(draw: Draw) -> Config:
+    sizes, heads = draw.sizes(False), draw.of([2, 4])
+    return {"n_embd": heads * 16, "n_head": heads, "n_layer": sizes["num_hidden_layers"], "n_positions": 128, "vocab_size": 1003,
+            "n_inner": draw.of([None, 48]), "tie_word_embeddings": draw.flag(), "bos_token_id": 0, "eos_token_id": 1}  # fmt: skip
+
+
+def _bloom(draw: Draw) -> Config:
+    heads = draw.of([2, 4])
+    return {"hidden_size": heads * 16, "n_head": heads, "n_layer": draw.of([1, 3]), "vocab_size": 1003, "tie_word_embeddings": draw.flag()}
+
+
+def _falcon(draw: Draw) -> Config:
+    heads = draw.of([4, 8])
+    config = {"hidden_size": heads * 16, "num_attention_heads": heads, "num_hidden_layers": draw.of([1, 3]), "vocab_size": 1003,
+              "num_kv_heads": draw.of([2, 4]), "tie_word_embeddings": draw.flag()}  # fmt: skip
+    return config | draw.flags("new_decoder_architecture", "multi_query", "parallel_attn", "bias", "alibi")
+
+
 TEXTS: dict[str, Callable[[Draw], Config]] = {
     "llama": lambda d: d.sizes() | d.flags("attention_bias", "mlp_bias"),
     "granite": lambda d: d.sizes(False) | d.flags("attention_bias", "mlp_bias"),
@@ -260,6 +282,23 @@ TEXTS: dict[str, Callable[[Draw], Config]] = {
     "persimmon": lambda d: (
         {name: value for name, value in d.sizes(False).items() if name != "num_key_value_heads"} | d.flags("qk_layernorm")
     ),
+    "gpt2": lambda d: _gpt2(d),
+    "bloom": lambda d: _bloom(d),
+    "falcon": lambda d: _falcon(d),
+    "deepseek_v32": lambda d: _latent(d) | {"q_lora_rank": 48, "index_topk": 8, "index_head_dim": 24, "index_n_heads": 2},
+    "glm_moe_dsa": lambda d: _latent(d) | {"q_lora_rank": 48, "index_topk": 8, "index_head_dim": 24, "index_n_heads": 2},
+    "minicpm3": lambda d: {k: v for k, v in _latent(d).items() if k not in ("n_routed_experts",)} | d.flags("mlp_bias"),
+    "helium": lambda d: _own_head(d.sizes(False)) | d.flags("attention_bias", "mlp_bias"),
+    "vaultgemma": lambda d: d.windows(d.sizes()) | d.flags("attention_bias"),
+    "jais2": lambda d: d.sizes(False) | d.flags("attention_bias", "mlp_bias"),
+    "solar_open": lambda d: d.experts(d.sizes(), "n_routed_experts") | {"n_shared_experts": d.of([1, 2])},
+    "hunyuan_v1_moe": lambda d: (
+        {k: v for k, v in _own_width(d, "num_experts", True).items() if k != "num_experts_per_tok"}
+        | {"moe_topk": d.of([1, 2])}
+        | d.flags("attention_bias")
+    ),
+    "exaone_moe": lambda d: d.windows(d.experts(d.sizes(False))) | {"first_k_dense_replace": d.of([0, 1, 3]), "num_shared_experts": d.of([1, 2])},
+    "flex_olmo": lambda d: _own_width(d, "num_experts") | d.flags("attention_bias"),
     "phi3": lambda d: d.always(d.sizes(False)),
     "glm4": lambda d: d.sizes() | d.flags("attention_bias"),
     "glm4_moe": lambda d: _glm_moe(d) | d.flags("use_qk_norm"),

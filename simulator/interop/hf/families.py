@@ -17,6 +17,7 @@ class Family:
     qk_normed: whether they are there. windows: how layers come by a sliding window (`listed`: by `layer_types`, else
     `period - 1` of `period` layers; 0: all). routed: which layers are mixtures (`from`: those from `first_k_dense_replace` on;
     `listed`: by `mlp_layer_types`, else all but the first).
+    indexed: latent layers that choose whom they attend to by an index of their own (DeepSeek's sparse attention).
     other: further weights of a layer. experts, active, shared: fields that number the experts of a mixture, those a token visits, and its always-on ones
     (`*_size`: their width). expert_width: the field that sizes one.
     """
@@ -32,6 +33,7 @@ class Family:
     head_bias: Flag = False
     sinks: bool = False
     latent: bool = False
+    indexed: bool = False
     windows: Literal["", "always", "listed", "qwen", "qwen2_moe", "qwen3_moe", "nope", "chunks"] = ""
     period: int = 0
     routed: Literal["", "all", "from", "listed", "sparse", "interleaved", "ranged"] = ""
@@ -220,4 +222,24 @@ FAMILIES: dict[str, Family] = {
     ),
     "glm4_moe_lite": replace(_DEEPSEEK, routed="listed"),
     "youtu": replace(_DEEPSEEK, routed=""),
+    "deepseek_v32": replace(_DEEPSEEK, indexed=True),
+    "glm_moe_dsa": replace(_DEEPSEEK, indexed=True),
+    "minicpm3": replace(_DEEPSEEK, mlp_bias="mlp_bias", routed=""),
+    "helium": Family(qkv_bias=_BIAS, mlp_bias="mlp_bias"),
+    "vaultgemma": Family(qkv_bias=_BIAS, o_bias=_BIAS, windows="listed", period=2),
+    "jais2": Family(gated=False, norm=2, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias="mlp_bias"),
+    "solar_open": Family(qkv_bias=_BIAS, routed="all", experts="n_routed_experts", shared="n_shared_experts"),
+    "hunyuan_v1_moe": Family(
+        qkv_bias=_BIAS,
+        o_bias=_BIAS,
+        qk_norm="head",
+        routed="all",
+        active="moe_topk",
+        expert_width="intermediate_size",
+        shared="intermediate_size",
+    ),
+    "exaone_moe": Family(qk_norm="head", windows="listed", period=4, routed="from", shared="num_shared_experts"),
+    "flex_olmo": Family(
+        qkv_bias=_BIAS, o_bias=_BIAS, qk_norm="whole", routed="all", expert_width="intermediate_size"
+    ),
 }

@@ -83,6 +83,9 @@ def turned(fields: Fields, index: int, layers: int) -> bool:
 def routed_at(fields: Fields, family: Family, index: int, layers: int) -> bool:
     """Whether the layer's feed-forward part is a mixture of experts."""
     if family.routed == "from":
+        named: Any = fields.value("mlp_layer_types", None)
+        if isinstance(named, list) and len(named) == layers:  # pyright: ignore[reportUnknownArgumentType]
+            return named[index] == "sparse"
         return fields.value(family.experts) is not None and index >= fields.count("first_k_dense_replace")
     if family.routed == "listed":
         kinds: Any = fields.value("mlp_layer_types", None)

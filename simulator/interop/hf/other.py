@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf import molmo, state_space
+from simulator.interop.hf import molmo, older, state_space
 from simulator.interop.hf.ernie import ernie_vl
 from simulator.interop.hf.fields import Fields
 from simulator.interop.hf.gemma import gemma3n_text, gemma4_text
@@ -136,6 +136,9 @@ OTHERS: dict[str, Callable[[Fields, bool], LanguageModel]] = {
     "lfm2": lfm2,
     "gemma3n_text": gemma3n_text,
     "gemma4_text": gemma4_text,
+    "gpt2": older.gpt2,
+    "bloom": older.bloom,
+    "falcon": older.falcon,
     "molmo2_text": molmo.text,
     "molmo_text": molmo.first_text,
     "ernie4_5_vl_moe_text": ernie_vl,

@@ -8,7 +8,7 @@ from typing import Literal
 from simulator.interop.hf.families import FAMILIES, Family
 from simulator.interop.hf.fields import Fields
 from simulator.interop.hf.layers import decided, kind_of, routed_at, turned
-from simulator.spec.model import AttentionKind, AttentionSpec, Block, FeedForwardSpec, LanguageModel, Stack
+from simulator.spec.model import AttentionKind, AttentionSpec, Block, FeedForwardSpec, LanguageModel, LinearSpec, Stack
 from simulator.spec.source import SpecError
 
 
@@ -84,14 +84,33 @@ def _block(
     norms = 1 if family.parallel and decided(fields, family.parallel) else family.norms
     other = 2 if kind == "cross" else fields.size("num_attention_heads") if family.sinks else family.other
     mixture = _experts(fields, family) if routed else None
+    index = _index(fields, hidden) if family.indexed and kind == "mla" else ()
+    other += 2 * fields.size("index_head_dim") if index else 0
     if mixture is not None and mixture.shared_width and decided(fields, family.mlp_bias):
         other += 2 * mixture.shared_width + hidden  # the always-on experts have biases, the routed ones none
     return Block(
         attention=_latent(fields, family) if kind == "mla" else _attention(fields, family, hidden, kind, window, rope),
         feed_forward=_dense(fields, family) if mixture is None else mixture,
+        side=index,
         norms=norms,
         norm_parameters=norms * family.norm * hidden,
         other_parameters=other,
+    )
+
+
+def _index(fields: Fields, hidden: int) -> tuple[LinearSpec, ...]:
+    """The matrices of DeepSeek's index. What it saves and its own products are left out: every pair is counted."""
+    note = (
+        f"{fields.name('index_topk')} is not simulated: every token attends to all before it, as where the context is "
+        f"at most {fields.size('index_topk')} tokens; products and cache of the index itself are left out"
+    )
+    if note not in fields.assumed:
+        fields.assumed.append(note)
+    heads, width = fields.size("index_n_heads"), fields.size("index_head_dim")
+    return (
+        LinearSpec(name="index_q", inputs=fields.size("q_lora_rank"), outputs=heads * width),
+        LinearSpec(name="index_k", inputs=hidden, outputs=width),
+        LinearSpec(name="index_weights", inputs=hidden, outputs=heads),
     )
 
 
@@ -141,7 +160,7 @@ def _latent(fields: Fields, family: Family) -> AttentionSpec:
         heads=heads,
         kv_heads=heads,
         head_dim=fields.size("qk_nope_head_dim") + rope,
-        value_dim=fields.size("v_head_dim"),
+        value_dim=fields.derived("v_head_dim", max(1, fields.size("hidden_size") // heads), "hidden_size / num_attention_heads"),
         q_bias=bias and rank > 0,  # only the compressing matrix has one
         kv_bias=bias,
         o_bias=decided(fields, family.o_bias),
