@@ -282,9 +282,9 @@ TEXTS: dict[str, Callable[[Draw], Config]] = {
     "persimmon": lambda d: (
         {name: value for name, value in d.sizes(False).items() if name != "num_key_value_heads"} | d.flags("qk_layernorm")
     ),
-    "gpt2": lambda d: _gpt2(d),
-    "bloom": lambda d: _bloom(d),
-    "falcon": lambda d: _falcon(d),
+    "gpt2": _gpt2,
+    "bloom": _bloom,
+    "falcon": _falcon,
     "deepseek_v32": lambda d: _latent(d) | {"q_lora_rank": 48, "index_topk": 8, "index_head_dim": 24, "index_n_heads": 2},
     "glm_moe_dsa": lambda d: _latent(d) | {"q_lora_rank": 48, "index_topk": 8, "index_head_dim": 24, "index_n_heads": 2},
     "minicpm3": lambda d: {k: v for k, v in _latent(d).items() if k not in ("n_routed_experts",)} | d.flags("mlp_bias"),
