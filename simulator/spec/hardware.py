@@ -95,8 +95,9 @@ class Device(Spec):
                 raise ValueError(f"{name}: {figure.value:g} is not accepted; at least 1, in SI units")
         if self.idle_w.value > self.tdp_w.value:
             raise ValueError(f"idle_w: {self.idle_w.value:g} is not accepted; at most tdp_w, {self.tdp_w.value:g}")
+        lower: dict[str, str] = {str(name): str(real) for name, real in self.runs_as.items()}
         for name in BITS:
-            real = name if name in self.peak else self.runs_as.get(name)
+            real = name if name in self.peak else lower.get(name)
             if real not in self.peak:
                 raise ValueError(f"runs_as.{name}: {real!r} is not accepted; a format with a peak: {', '.join(self.peak) or 'none is given'}")
         return self
