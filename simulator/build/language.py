@@ -130,7 +130,7 @@ def _layer(language: LanguageModel, block: Block, tp: int, ep: int, bits: float)
         matrix = Matmul(
             item.name, float(item.outputs), float(item.inputs), weight_bits=bits, bias=item.bias, visual=visual
         )
-        after = (*after, replace(matrix, copies=float(item.copies)))
+        after = (*after, replace(matrix, copies=float(item.copies), text=0.0 if item.rows == "visual" else 1.0))
     kind = block.attention.kind if block.attention is not None else "none"
     prefill = (*norm[:1], *mixer.prefill, *after)
     decode = (*norm[:1], *mixer.decode, *after)

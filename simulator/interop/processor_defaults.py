@@ -109,6 +109,8 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
             documents.keye,
             documents.ernie4_5_vl_moe,
             documents.dots_ocr,
+            documents.xcomposer2,
+            documents.llava_onevision_1_5,
         )
     },
     **dict.fromkeys(("nvlm_d", "nemotron_nano_vl", "nemotron_nano_vl_2", "qianfan_ocr"), tiles.internvl),

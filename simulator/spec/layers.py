@@ -84,13 +84,14 @@ class AttentionSpec(Spec):
 
 
 class LinearSpec(Spec):
-    """A matrix: `inputs` x `outputs`, `copies` side by side on the same rows."""
+    """A matrix: `inputs` x `outputs`, `copies` side by side on the same rows; of a decoder's layer on all rows or on visual tokens alone."""
 
     name: str
     inputs: Size
     outputs: Size
     bias: bool = False
     copies: Size = 1
+    rows: Literal["all", "visual"] = "all"
 
 
 class FeedForwardSpec(Spec):

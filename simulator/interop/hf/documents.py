@@ -59,8 +59,8 @@ def paddle(fields: Fields) -> VisionEncoder:
 
 
 def paddle_merger(top: Fields, vision: Fields, text: Fields) -> Projector:
-    """PaddleOCR-VL and Keye: norm on patches, then two layers on 2 x 2 of them."""
-    hidden, merge = vision.size("hidden_size"), vision.size("spatial_merge_size")
+    """PaddleOCR-VL, Keye, dots.ocr and LLaVA-OneVision 1.5: norm on patches, then two layers on 2 x 2 of them."""
+    hidden, merge = vision.size("hidden_size"), vision.size("spatial_merge_size", 2)
     joined = hidden * merge**2
     steps = (norm(hidden, 2 * hidden, "patches"), *mlp((joined, joined, text.size("hidden_size")), "merged"))
     return Projector(kind="patch-merger", merge=merge, steps=steps)
@@ -115,3 +115,23 @@ def ernie_resampler(top: Fields, vision: Fields, text: Fields) -> Projector:
         norm(out, out, "tokens"),
     )
     return Projector(kind="patch-merger", merge=merge, steps=steps)
+
+
+def rice(fields: Fields) -> VisionEncoder:
+    """RICE in LLaVA-OneVision 1.5: biases everywhere, rotary positions (the class token's is learned), a norm before the blocks."""
+    hidden, heads = fields.size("hidden_size", 1024), fields.size("num_heads", 16)
+    attention = mixer(fields, hidden, heads, qkv=True, out=True, rope=True)
+    feed = FeedForwardSpec(width=fields.size("intermediate_size", 4096), gated=False, bias=True)
+    block = Block(attention=attention, feed_forward=feed, norm_parameters=4 * hidden)
+    patch = fields.side("patch_size", 14)
+    return VisionEncoder(
+        name="RICE ViT",
+        hidden=hidden,
+        patch=patch,
+        patch_kernel=patch,
+        channels=fields.size("in_channels", 3),
+        extra_rows=1,
+        stack=uniform(block, fields.layers("depth") if fields.has("depth") else 24),
+        stem_norm_parameters=2 * hidden,
+        other_parameters=hidden + hidden // heads // 2,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.interop.hf import molmo, older, state_space
+from simulator.interop.hf import composer, molmo, older, state_space
 from simulator.interop.hf.ernie import ernie_vl
 from simulator.interop.hf.fields import Fields
 from simulator.interop.hf.gemma import gemma3n_text, gemma4_text
@@ -137,6 +137,7 @@ OTHERS: dict[str, Callable[[Fields, bool], LanguageModel]] = {
     "gemma3n_text": gemma3n_text,
     "gemma4_text": gemma4_text,
     "gpt2": older.gpt2,
+    "xcomposer2_text": composer.text,
     "bloom": older.bloom,
     "falcon": older.falcon,
     "molmo2_text": molmo.text,

@@ -54,6 +54,7 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "ernie4_5_vl_moe_vision": documents.ernie,
     "exaone4_5_vision": native.qwen,
     "radio": shuffled.radio,
+    "rice_vit": documents.rice,
     "janus_vision_model": shuffled.janus_tower,
     "qianfan_ocr_vision": square.internvl,
 }

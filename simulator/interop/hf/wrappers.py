@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.interop.hf import aria, documents, gemma, mobilenet, molmo, shuffled
+from simulator.interop.hf import aria, composer, documents, gemma, mobilenet, molmo, shuffled
 from simulator.interop.hf import projector as bridge
 from simulator.interop.hf import resampler as own
 from simulator.interop.hf.families import FAMILIES
@@ -90,6 +90,8 @@ WRAPPERS: dict[str, Wrapper] = {
     "nemotron_nano_vl_2": Wrapper("radio", "nemotron_h", shuffled.nemotron_vl_2),
     "qianfan_ocr": Wrapper("qianfan_ocr_vision", "qwen3", bridge.internvl),
     "janus": Wrapper("janus_vision_model", "llama", shuffled.janus, excluded=("making pictures",)),
+    "xcomposer2": Wrapper("clip_vision_model", "xcomposer2_text", composer.projector, tied="text"),
+    "llava_onevision_1_5": Wrapper("rice_vit", "qwen3", documents.paddle_merger),
     "molmo": Wrapper("molmo_clip", "molmo_text", molmo.molmo, tied="text"),
     "molmo2": Wrapper("molmo2_vision", "molmo2_text", molmo.molmo2),
     "aria": Wrapper("idefics3_vision", "aria_text", aria.aria),

@@ -8,7 +8,7 @@ from simulator.interop.hf.aria import queries
 from simulator.interop.processor.given import Given
 from simulator.interop.processor.llava import square
 from simulator.interop.processor.native import pixels
-from simulator.spec.preprocessing import Fixed, Native, OverlappingTiles, Preprocessing, VideoSampling
+from simulator.spec.preprocessing import Fixed, HdCanvas, Native, OverlappingTiles, Preprocessing, VideoSampling
 from simulator.spec.source import SpecError
 from simulator.spec.validated import shown
 
@@ -51,6 +51,20 @@ def aria(given: Given) -> Preprocessing:
         known = ", ".join(map(str, sorted(table)))
         raise SpecError(f"projector_patch_to_query_dict: {rows} patches of {size} pixels are not in it; it has {known}")
     return Fixed(size=size, patch=patch, tokens=table[rows])
+
+
+def xcomposer2(given: Given) -> Preprocessing:
+    """InternLM-XComposer 2: one square; 2.5: tiles of a padded canvas that grows at most one and a half times, 2 x 2 patches to a token."""
+    size, patch, side = square(given)
+    if "img_size" in given.config:
+        return Fixed(size=size, patch=patch, tokens=side**2)
+    most = given.whole("hd_num", given.config.get("hd_num"), 24)
+    return HdCanvas(tile=size, patch=patch, side=side // 2, max_tiles=most, scale=1.5)
+
+
+def llava_onevision_1_5(given: Given) -> Preprocessing:
+    """LLaVA-OneVision 1.5: Qwen2-VL's pictures, one frame per patch."""
+    return _own(given, 3136, 12845056)
 
 
 def paddleocr_vl(given: Given) -> Preprocessing:

@@ -31,6 +31,7 @@ _TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
     "h2ovl_chat": intern.internvl_chat,
     "fast_vlm": llava.fast_vlm,
     "NVLM_D": intern.nvlm,
+    "llavaonevision1_5": documents.llava_onevision_1_5,
     "eagle_chat": intern.eagle,
     "Llama_Nemotron_Nano_VL": intern.nemotron_vl,
     "NemotronH_Nano_VL_V2": intern.nemotron_vl,
@@ -44,7 +45,7 @@ _TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
     "KeyeVL1_5": documents.keye,
     "dots_ocr": documents.dots_ocr,
 }
-REMOTE = (*_TRANSLATIONS, "llava_llama", "llava_mistral", "llava_qwen", "llava_qwen2", "qwen_vl")
+REMOTE = (*_TRANSLATIONS, "internlmxcomposer2", "llava_llama", "llava_mistral", "llava_qwen", "llava_qwen2", "qwen_vl")
 
 
 def translated(config: Config) -> Config:
@@ -54,6 +55,8 @@ def translated(config: Config) -> Config:
     if llava.is_original(config):
         return llava.original(config)
     type = str(config.get("model_type"))
+    if architecture(config) == "internlmxcomposer2forcausallm" or type == "internlmxcomposer2":
+        return intern.xcomposer(config)
     if type == "None" and architecture(config) == "cogvlmforcausallm":
         return others.cogvlm2(config)
     if (

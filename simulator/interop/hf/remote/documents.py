@@ -73,3 +73,12 @@ def dots_ocr(config: Config) -> Config:
     eyes = dict(part(config, "vision_config")) | {"model_type": "dots_vision"}
     eyes["hidden_size"] = eyes.pop("embed_dim", eyes.get("hidden_size"))
     return {**config, "vision_config": eyes, "text_config": flat_text(config, "qwen2")}
+
+
+def llava_onevision_1_5(config: Config) -> Config:
+    """LLaVA-OneVision 1.5: Qwen3 with RICE's encoder."""
+    eyes = dict(part(config, "vision_config")) | {"model_type": "rice_vit"}
+    text = dict(part(config, "text_config")) | {"model_type": "qwen3"}
+    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
+    changed = {"model_type": "llava_onevision_1_5", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tied}
+    return {**config, **changed}

@@ -108,3 +108,12 @@ def eagle(config: Config) -> Config:
     ratio = config.get("downsample_ratio", 0.5)
     changed = {"model_type": "internvl", "downsample_ratio": ratio, "tie_word_embeddings": tied, "text_config": text}
     return {**config, **changed}
+
+
+def xcomposer(config: Config) -> Config:
+    """InternLM-XComposer 2 and 2.5, whose files say `internlm` or `internlm2` for their type: the class tells them. CLIP is in the code;
+    without `img_size` it is version 2.5, with tiles of 560."""
+    size = config.get("img_size", 560)
+    eyes = named_tower("vision_tower", "clip-vit-large-patch14-336") | {"image_size": size}
+    text = flat_text(config, "xcomposer2_text")
+    return {**config, "model_type": "xcomposer2", "vision_config": eyes, "text_config": text}
