@@ -25,7 +25,7 @@ def test_parameters(name: str) -> None:
 
 
 REFUSED = (
-    ({"model_type": "internlm2", "architectures": ["InternLMXComposer2ForCausalLM"], "img_size": "x"}, ("image_size", "x")),
+    ({"model_type": "internlm2", "architectures": ["InternLMXComposer2ForCausalLM"], "img_size": 490}, ("hidden_size", "missing")),
     ({"model_type": ["llama"]}, ("model_type", "llama")),
     ({"model_type": "internvl_chat", "vision_config": {"hidden_size": 8}}, ("llm_config",)),
     ({"model_type": "llava", "text_config": {"model_type": "qwen2_vl"}}, ("text_config.model_type", "'qwen2_vl'")),
