@@ -24,6 +24,10 @@ VERBS: dict[str, str] = {
 }
 
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
 class Parser(argparse.ArgumentParser):
     """Errors are one line on stderr, exit status 2."""
 
@@ -67,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(module.run(parser.parse_intermixed_args(given[1:])))
     except SpecError as error:
         return refuse(parser.prog, str(error))
+    except KeyboardInterrupt:
+        refuse(parser.prog, "interrupted")
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0

@@ -233,6 +233,23 @@ def test_a_file_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture
         assert status == 2 and len(err.splitlines()) == 1 and str(tmp_path) in err
 
 
+def test_an_interruption_is_one_line_and_the_sweep_goes_on(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from simulator.search import sweeps
+
+    space, out = tmp_path / "space.yaml", tmp_path / "rows"
+    space.write_text(SPACE)
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeps, "evaluate_chunk", stopped)
+        status, printed, err = run(capsys, "sweep", str(space), "--no-progress", "--out", str(out))
+        assert (status, printed) == (130, "") and f"stays in {out}" in err and err.splitlines()[-1] == "lvlm-sim sweep: interrupted"
+    status, printed, err = run(capsys, "sweep", str(space), "--no-progress", "--out", str(out))
+    assert (status, err) == (0, "") and printed.startswith("2 points, 2 rows in 1 files")
+
+
 def test_a_name_is_not_markup(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = load_hardware("l4").model_dump(mode="json") | {"name": "[/red]x"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Generator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -69,7 +70,11 @@ def run(args: argparse.Namespace) -> int:
         raise SpecError(f"--out: {out} is not accepted; a folder, or a file that ends in {' or '.join(_FILES)}")
     with workers(args.workers) as pool:
         if out is not None and out.suffix not in _FILES:
-            stored = store(space, out, metrics, executor=pool, progress=show)
+            try:
+                stored = store(space, out, metrics, executor=pool, progress=show)
+            except KeyboardInterrupt:
+                print(f"what is finished stays in {out}: the same command goes on from there", file=sys.stderr)
+                raise
             summary = {"folder": str(out), "points": stored.points, "rows": stored.rows, "files": stored.chunks}
             print(json.dumps(summary) if args.json else f"{stored.points} points, {stored.rows} rows in {stored.chunks} files in {out}")
             return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -84,7 +84,7 @@ class Axis:
 
 def make_axis(path: str, values: Sequence[Any], base: Scenario) -> Axis:
     """An axis from what a user wrote; raises SpecError in one line that names path and value."""
-    if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__iter__"):
         raise SpecError(f"axes.{path}: {values!r} is not accepted; a list of values")
     given = [item.item() if isinstance(item, np.generic) else item for item in values]
     if not given:
@@ -95,6 +95,7 @@ def make_axis(path: str, values: Sequence[Any], base: Scenario) -> Axis:
         return _number_axis(path, given, *bounds, path in WHOLE)
     if path in PAIRS:
         pairs = tuple(_pair(path, item) for item in given)
+        _distinct(path, pairs)
         return Axis(path, pairs, "pair", tuple(f"{width}x{height}" for width, height in pairs))
     if path in CHOICES:
         made = tuple(_choice(path, item) for item in given)
@@ -184,6 +185,7 @@ def _technique_axis(path: str, given: list[Any]) -> Axis:
         for item in given:
             if not isinstance(item, bool):
                 raise SpecError(f"axes.{path}: {item!r} is not accepted; true or false (on or off)")
+        _distinct(path, given)
         return Axis(path, tuple(given), "choice", tuple(map(label, given)))
     parts = [name] if name in known else [part for part, _ in presets()[name].parts]
     knobs = {knob.name: knob for part in parts for knob in parameters(known[part])}

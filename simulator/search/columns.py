@@ -106,13 +106,15 @@ NOTES = ("deployable", "refused")
 refused: why a combination cannot be, in which case its metrics are missing."""
 
 
-def checked(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Metric names in column order; all where None. Raises SpecError for one that is not a metric."""
+def checked(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Metric names in column order; all where None, one where a text. Raises SpecError for one that is not a metric."""
     if names is None:
         return METRICS
+    names = [names] if isinstance(names, str) else names
     for name in names:
         if name not in FORMULAS:
-            raise SpecError(f"metrics: {name!r} is not a metric; {', '.join(nearest(name, METRICS)) or 'one of ' + ', '.join(METRICS)}")
+            close = nearest(str(name), METRICS)
+            raise SpecError(f"metrics: {name!r} is not a metric; {'did you mean ' + ' or '.join(close) + '?' if close else 'one of ' + ', '.join(METRICS)}")
     return tuple(name for name in METRICS if name in set(names))
 
 

@@ -46,7 +46,7 @@ def knobs_of(scenario: Scenario) -> tuple[str, ...]:
 
 
 def elasticities(
-    scenario: Scenario, metrics: Sequence[str] = ("ttft_s", "tpot_s", "latency_s", "peak_bytes", "energy_j", "cost_usd"),
+    scenario: Scenario, metrics: str | Sequence[str] = ("ttft_s", "tpot_s", "latency_s", "peak_bytes", "energy_j", "cost_usd"),
     paths: Sequence[str] | None = None, step: float = STEP,
 ) -> pd.DataFrame:  # fmt: skip
     """d log(metric) / d log(knob) by central differences of `step` in log: a row per knob, a column per metric, the knob that
@@ -55,6 +55,7 @@ def elasticities(
     """
     import pandas as pd
 
+    metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     names = columns.checked(metrics)
     rows: dict[str, dict[str, float]] = {}
     for path in knobs_of(scenario) if paths is None else paths:

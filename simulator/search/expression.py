@@ -11,7 +11,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from typing import Any, final
 
 import numpy as np
@@ -48,8 +48,9 @@ class Expression:
     quoted: tuple[str, ...]
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
-        """Its value, for scalars or arrays. Raises SpecError for a name that `values` lacks."""
-        return _value(self.tree, values, self)
+        """Its value, for scalars or arrays. Raises SpecError for a name that `values` lacks, and for a text held against a number."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _value(self.tree, values, self)
 
     def excess(self, values: Mapping[str, Any]) -> Any:
         """How far it is from true: 0 where it holds, else the relative distance of the sides of a comparison (2 at most; 1 for what
@@ -60,6 +61,8 @@ class Expression:
 @lru_cache(maxsize=256)
 def parse(text: str) -> Expression:
     """A condition from text. Raises SpecError in one line where it is not one."""
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SpecError(f"constraint: {text!r} is not accepted; a text, e.g. ttft_s <= 0.2 and fits")
     quoted: list[str] = []
 
     def stand_in(match: re.Match[str]) -> str:
@@ -132,16 +135,25 @@ def _value(node: ast.expr, values: Mapping[str, Any], whole: Expression) -> Any:
         case ast.UnaryOp():
             return np.logical_not(_truth(inner(node.operand))) if isinstance(node.op, ast.Not) else -inner(node.operand)
         case ast.BinOp():
-            return _BINARY[type(node.op)](inner(node.left), inner(node.right))
+            return _together(node, whole, _BINARY[type(node.op)], inner(node.left), inner(node.right))
         case ast.Compare():
             sides = [inner(item) for item in (node.left, *node.comparators)]
-            return reduce(np.logical_and, [_compare(op, a, b) for op, a, b in zip(node.ops, sides, sides[1:], strict=False)])
+            pairs = zip(node.ops, sides, sides[1:], strict=False)
+            return reduce(np.logical_and, [_together(node, whole, partial(_compare, op), a, b) for op, a, b in pairs])
         case ast.List() | ast.Tuple():
             return [inner(item) for item in node.elts]
         case ast.Call(func=ast.Name(id=function)):
             return _FUNCTIONS[function](*(inner(item) for item in node.args))
         case _:
             raise AssertionError(node)
+
+
+def _together(node: ast.expr, whole: Expression, what: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """`what` of two sides. Raises SpecError where one is a text and the other a number, which do not go together."""
+    try:
+        return what(a, b)
+    except TypeError:
+        raise SpecError(f"constraint: {whole.text!r}: {ast.unparse(node)!r} is not accepted: a text and a number") from None
 
 
 def _excess(node: ast.expr, values: Mapping[str, Any], whole: Expression) -> Any:

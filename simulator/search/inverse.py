@@ -62,7 +62,8 @@ def solve(scenario: Scenario, path: str, metric: str, target: float, low: float 
     the knob or stays at the target for a stretch, where it has no value, and which roots do not fit into memory or the context.
     """
     measurable(metric)
-    if not np.isfinite(target):
+    number = isinstance(target, int | float | np.number) and not isinstance(target, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not (number and np.isfinite(target)):
         raise SpecError(f"target: {target!r} is not accepted; a finite number is")
     line = knob(scenario, path, low, high)
     scale = max(abs(target), 1e-300)

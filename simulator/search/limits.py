@@ -82,7 +82,7 @@ def cheapest(
 
     if by not in ("price", "request"):
         raise SpecError(f"by: {by!r} is not accepted; price or request")
-    names = list(hardware) if hardware is not None else hardware_names()
+    names = hardware_names() if hardware is None else [hardware] if isinstance(hardware, str) else list(hardware)
     frame = sweep(Space(scenario, {"hardware": names, "parallel.tp": list(tp)}))
     devices: Any = frame["parallel.tp"].to_numpy() * scenario.parallel.pp * scenario.parallel.dp
     hourly = {load_hardware(name).name: load_hardware(name).price_per_hour.value for name in names}

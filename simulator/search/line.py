@@ -87,12 +87,17 @@ def knob(scenario: Scenario, path: str, low: float | None = None, high: float | 
         if all(use.kind != name for use in scenario.techniques):
             scenario = scenario.model_copy(update={"techniques": (*scenario.techniques, TechniqueUse(kind=name))})
         declared = _declared(path)
+        if declared.kind in ("choice", "flag", "text"):
+            raise SpecError(f"knob: {path!r} is no number; sweep it instead")
         bounds, whole = (declared.low, declared.high), declared.kind == "integer"
         if math.isinf(bounds[1]):
             bounds = (bounds[0], max(float(base_value(scenario, path)) * 64, 64.0))
     else:
         bounds = _USUAL.get(path, (1 / 64, 64))
         whole = path in WHOLE
+    for end in (low, high):
+        if isinstance(end, bool) or not isinstance(end, int | float | np.number | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SpecError(f"knob {path}: {end!r} is not accepted; a number is")
     start, stop = bounds[0] if low is None else float(low), bounds[1] if high is None else float(high)
     if path not in WHOLE and path not in REAL and not path.startswith("techniques."):
         close = nearest(path, [*WHOLE, *REAL])

@@ -31,6 +31,8 @@ def directions_of(frame: pd.DataFrame, objectives: Sequence[str] | Mapping[str, 
     signs = signs_of(objectives)
     known([str(name) for name in frame.columns], signs)
     for name in signs:
+        if list(frame.columns).count(name) > 1:
+            raise SpecError(f"objectives: {name!r} is not one column but several")
         if frame[name].dtype.kind not in "fiub":
             raise SpecError(f"objectives: {name!r} holds no numbers")
     return signs

@@ -53,6 +53,10 @@ class Space:
         constraints: Rules = (),
         when: Mapping[str, str | Callable[[Mapping[str, Any]], bool]] | None = None,
     ) -> None:
+        if not isinstance(base, Scenario):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SpecError(f"base: {type(base).__name__} is not accepted; a Scenario (`read_space` takes plain data)")
+        if not isinstance(axes, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SpecError(f"axes: {type(axes).__name__} is not accepted; a mapping of path to values")
         self.axes: tuple[Axis, ...] = tuple(make_axis(path, values, base) for path, values in axes.items())
         self.constraints: tuple[Rule, ...] = listed(constraints)
         self.when = dict(when or {})
@@ -69,7 +73,7 @@ class Space:
                 if unknown:
                     raise SpecError(f"when.{path}: {unknown[0]!r} is not a choice of this space; accepted: {', '.join(sorted(names)) or 'none'}")
         for rule in self.constraints:
-            if isinstance(rule, str):
+            if not callable(rule):
                 parse(rule)
         self._check_numbers()
 
@@ -98,6 +102,8 @@ class Space:
 
     def chunks(self, points: int = POINTS) -> Iterator[Chunk]:
         """Every point once, in tasks of about `points`: small blocks put together."""
+        if points < 1:
+            raise SpecError(f"points: {points!r} is not accepted; 1 or more")
         return chunks(self.groups(), points)
 
     def scenario(self, choice: Mapping[str, Any]) -> Scenario:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
@@ -63,15 +64,35 @@ def sweep(
 
     metrics: names of metric columns (default all of `METRICS`); fewer take less time and memory. executor: any
     `concurrent.futures.Executor`; rows and their order do not depend on it. progress: a bar on the terminal. advance: called
-    as points are finished. points: evaluated at once.
+    as points are finished. points: evaluated at once. Raises SpecError where the rows would not fit into this machine's memory.
     """
     names = columns.checked(metrics)
+    _check_room(space, names)
     parts: list[Part] = []
     with watched(space.size, progress, advance) as told:
         for part in _parts(space, space.chunks(points), names, executor):
             parts.append(part)
             told(part.points, space.size)
     return frame_of(space, sorted(parts, key=lambda part: part.index))
+
+
+def _check_room(space: Space, names: Sequence[str]) -> None:
+    """Raises SpecError where the rows cannot be held: a machine that is out of memory kills without a word."""
+    needed = 8.0 * space.size * (len(names) + len(space.axes))
+    there = memory()
+    if needed > there and not space.constraints:
+        raise SpecError(
+            f"sweep: {space.size:,} points with {len(names)} metrics take {needed / 1e9:,.0f} GB, more than this machine's {there / 1e9:,.0f} GB; "
+            "`store` them in a folder (--out), `stream` them, ask for fewer metrics, or `optimise`"
+        )
+
+
+def memory() -> float:
+    """Main memory [byte]; without end where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return math.inf
 
 
 def stream(

@@ -76,8 +76,10 @@ class Interaction:
         return pd.DataFrame([{"first": pair.first, "second": pair.second, **pair.synergy, "why": pair.why or pair.refused} for pair in self.pairs])
 
 
-def uses_of(techniques: Sequence[str | TechniqueUse]) -> tuple[TechniqueUse, ...]:
-    """Techniques as written, as uses; each given once."""
+def uses_of(techniques: str | Sequence[str | TechniqueUse]) -> tuple[TechniqueUse, ...]:
+    """Techniques as written, as uses; each given once. A text may hold several, joined by ` + `."""
+    if isinstance(techniques, str):
+        techniques = [part.strip() for part in techniques.split(" + ")]
     try:
         uses = tuple(parse_technique(item) if isinstance(item, str) else item for item in techniques)
     except ValueError as error:

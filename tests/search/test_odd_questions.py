@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from simulator import Image, Scenario, Space, Workload, sweep
-from simulator.search import break_even, largest, solve
+from simulator import Image, Scenario, Space, Workload, pareto, sweep
+from simulator.search import break_even, cheapest, elasticities, interaction, largest, solve, stream, sweeps
 from simulator.search.line import beside, crossings, gaps, plateaus
 from simulator.search.pick import with_numbers
 from simulator.spec.scenario import TechniqueUse
@@ -18,6 +19,11 @@ from simulator.spec.source import SpecError
 BASE = Scenario(
     model="qwen2.5-vl-7b", hardware="l40s", workload=Workload(images=(Image(width=1280, height=720),), text_tokens=64, output_tokens=128)
 )
+
+
+def wild(value: Any) -> Any:
+    """What a type checker would not let through."""
+    return value
 
 
 def at(metric: str, path: str, value: float, *techniques: str) -> float:
@@ -122,20 +128,52 @@ def test_break_even_without_values_is_an_error() -> None:
         (lambda: solve(BASE, "scale.bandwith", "tpot_s", 0.02), "did you mean scale.bandwidth"),
         (lambda: break_even(BASE, "workload.batchs", "fastv"), "did you mean workload.batch"),
         (lambda: solve(BASE, "techniques.fastv.kep", "tpot_s", 0.02), r"did you mean keep\?"),
-        (lambda: solve(BASE, "scale.bandwidth", "tpot", 0.02), "'tpot' is not a metric; tpot_s"),
+        (lambda: solve(BASE, "scale.bandwidth", "tpot", 0.02), "'tpot' is not a metric; did you mean tpot_s"),
         (lambda: solve(BASE, "scale.bandwidth", "tpot_s", 0.02, low=4, high=1), "the low end must lie below"),
         (lambda: solve(BASE, "scale.bandwidth", "tpot_s", 0.02, low=1, high=1), "the low end must lie below"),
         (lambda: solve(BASE, "scale.bandwidth", "tpot_s", 0.02, high=float("inf")), "inf is not accepted"),
         (lambda: solve(BASE, "workload.batch", "tpot_s", 0.02, low=1.5), "1.5 is not accepted; a whole number"),
         (lambda: solve(BASE, "workload.batch", "fits", 0.5), "yes or no"),
         (lambda: solve(BASE, "scale.bandwidth", "decode_bound", 1.0), "is a name"),
+        (lambda: solve(BASE, "scale.bandwidth", "tpot_s", wild("20ms")), "target: '20ms' is not accepted"),
+        (lambda: solve(BASE, "scale.bandwidth", "tpot_s", wild(None)), "target: None is not accepted"),
+        (lambda: solve(BASE, "scale.bandwidth", "tpot_s", 0.02, low=wild("a")), "'a' is not accepted; a number"),
+        (lambda: solve(BASE, "techniques.fastv.score", "tpot_s", 0.02), "is no number"),
         (lambda: largest(BASE, "workload.batch", []), "conditions: none given"),
+        (lambda: largest(BASE, "workload.batch", wild([3])), "constraint: 3 is not accepted; a text"),
+        (lambda: sweep(Space(BASE, {"hardware": ["l40s"]}, ["hardware <= 3"])), "'hardware <= 3' is not accepted: a text and a number"),
+        (lambda: sweep(Space(BASE, {"hardware": ["l40s"]}, ["hardware + 1 == 3"])), "'hardware [+] 1' is not accepted: a text and a number"),
+        (lambda: Space(BASE, {"hardware": ["l40s"]}, wild([3])), "constraint: 3 is not accepted; a text"),
+        (lambda: Space(wild({"model": "a"}), {}), "base: dict is not accepted; a Scenario"),
+        (lambda: Space(BASE, wild([])), "axes: list is not accepted; a mapping"),
+        (lambda: Space(BASE, {"workload.batch": wild({"from": 1})}), "a list of values"),
+        (lambda: Space(BASE, {"workload.image": ["640x480", (640, 480)]}), "is given twice"),
+        (lambda: Space(BASE, {"techniques.fastv": [True, True]}), "True is given twice"),
+        (lambda: sweep(Space(BASE, {"workload.batch": [1]}), points=0), "points: 0 is not accepted"),
+        (lambda: pareto(pd.DataFrame([[1, 2]], columns=["a", "a"]), ["a"]), "not one column but several"),
         (lambda: break_even(BASE, "workload.batch", "fastvv"), "'fastvv' is not known; nearest: fastv"),
     ],
 )  # fmt: skip
 def test_wrong_questions_say_what_would_do(ask: Callable[[], Any], words: str) -> None:
     with pytest.raises(SpecError, match=words):
         ask()
+
+
+def test_one_name_may_stand_alone() -> None:
+    space = Space(BASE, {"workload.batch": [1, 2]}, "1 / (workload.batch - 1) > 0")
+    assert list(sweep(space, "ttft_s").columns) == ["workload.batch", "ttft_s", "deployable", "refused"]
+    assert list(elasticities(BASE, "ttft_s").columns) == ["value", "ttft_s"]
+    assert cheapest(BASE, "fits", "l40s", tp=[1])["hardware"].tolist() == ["l40s"]
+    assert interaction(BASE, "fastv + kv_quant").techniques == interaction(BASE, ["fastv", "kv_quant"]).techniques
+
+
+def test_more_rows_than_memory_are_refused_before_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = {"workload.text_tokens": range(1, 100_001), "workload.batch": range(1, 10_001), "scale.bandwidth": [0.5, 1.0, 2.0]}
+    space = Space(BASE, axes)
+    monkeypatch.setattr(sweeps, "memory", lambda: 9e10)
+    with pytest.raises(SpecError, match=r"3,000,000,000 points with 1 metrics take 96 GB, more than this machine's 90 GB; `store` them"):
+        sweep(space, "ttft_s")
+    assert len(next(stream(space, "ttft_s", points=1000))) == 999  # whole runs of the last two axes
 
 
 def test_conditions_may_be_one_text_and_name_the_knob() -> None:
