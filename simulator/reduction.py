@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from simulator.attention import Attention
-from simulator.ops import AbstractOp, Elementwise, Matmul, Shape, Tokens
+from simulator.ops import AbstractOp, Collective, Elementwise, Matmul, Shape, Tokens
 from simulator.overheads import acting_on, attention_of, reduces
 from simulator.program import Extra, Grid, Layer, Program, StageName, Tower, edit, split
 from simulator.quantity import Numeric, floor, maximum, minimum, where
@@ -163,6 +163,8 @@ def bypass(program: Program, layer: Layer, frozen: Numeric) -> Layer:
         if isinstance(op, Attention):
             behind = True
             ops.append(replace(op, visual=op.visual * stay))
+        elif isinstance(op, Collective) and op.kind == "send":
+            ops.append(op)  # who passes by goes to the next device all the same
         elif behind or (isinstance(op, Matmul) and op.name in ("q", "q_a", "q_b")):
             ops.append(acting_on(op, stay))
         elif isinstance(op, Matmul) and op.name == "qkv":

@@ -70,6 +70,7 @@ def test_rows_that_are_dropped_before_a_stage_ends_are_not_sent() -> None:
 
     visual = _estimate().visual_tokens
     assert sent(techniques=["fastv:layer=2,keep=0.5"]) / sent() == pytest.approx((0.5 * visual + 100) / (visual + 100), rel=1e-3)
+    assert sent(techniques=["visual_bypass"]) == pytest.approx(sent(), rel=1e-6)  # rows that pass a layer by go on all the same
 
 
 def test_the_fullest_pipeline_stage_holds_whole_layers() -> None:
