@@ -30,7 +30,7 @@ class Attention(AbstractOp):
     window too, unless they are `windowed images`), or the whole `prompt` (prefix-LM). visual, text: share of those rows that query. visible_visual, visible_text: share
     of those keys that exist for this layer. density: share of the pairs really computed (sparse attention); `reuse`:
     share of the KV really read. k_bits, v_bits: stored width [bit per element, metadata included], but the newest `residual` tokens
-    have `full_bits`. padding: longest over mean of ragged heads, where the kernel pads. shared: K and V are one latent
+    have `full_bits`, as queries and results do. padding: longest over mean of ragged heads, where the kernel pads. shared: K and V are one latent
     (MLA absorbed: read once). materialised: the score map is written out, because a technique wants to read it. varlen: KV heads
     hold different tokens, so that a decode step runs a kernel for sequences of different length, one per KV head.
     """
@@ -129,7 +129,7 @@ class Attention(AbstractOp):
         )
         wider = self.head_dim * (self.full_bits - self.k_bits) + self.value_dim * (self.full_bits - self.v_bits)
         kv = kv * self.padding + shape.batch * self.kv_heads * minimum(self.residual, read) * wider / 8.0
-        activation = shape.batch * rows * self.heads * (self.head_dim + self.value_dim) * 2.0
+        activation = shape.batch * rows * self.heads * (self.head_dim + self.value_dim) * self.full_bits / 8.0
         keys = read * self.reuse * self.padding
         batch, width = shape.batch, rows
         if self.mask == "grid":  # one kernel call per window: mean rows of a window, as many as there are

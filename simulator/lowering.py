@@ -25,7 +25,7 @@ def lowered(op: AbstractOp, work: Work, engine: Engine) -> tuple[Work, ...]:
     if isinstance(op, Attention):
         kernel = getattr(engine, _ENGINE_KERNEL[work.kernel])
         if engine.copies_cache and work.kernel in ("decode_attention", "mla_decode"):
-            appended = _strided("cache append", work.kv_bytes, work.kv_bytes)
+            appended = _strided("cache append", work.kv_bytes, work.kv_bytes, op.full_bits / 8.0)
             return (appended, *_attended(op, work, engine, kernel))
         return _attended(op, work, engine, kernel)
     if engine.passes > 1.0 and work.kernel in UNFUSED:
@@ -50,10 +50,10 @@ def _pass(name: str, kind: str, moved: Numeric, transient: Numeric = 0.0) -> Wor
     return Work(name, kind, "vector", 0.0, 0.0, moved, 0.0, (moved,), 1.0, transient)
 
 
-def _strided(name: str, read: Numeric, written: Numeric) -> Work:
-    """A copy of 16-bit elements between tensors that are not contiguous: the framework's kernel moves them one by one."""
+def _strided(name: str, read: Numeric, written: Numeric, wide: float = 2.0) -> Work:
+    """A copy of elements of `wide` bytes between tensors that are not contiguous: the framework's kernel moves them one by one."""
     moved = read + written
-    return Work(name, "strided", "vector", 0.0, 0.0, moved, 0.0, (moved, written / 2.0))
+    return Work(name, "strided", "vector", 0.0, 0.0, moved, 0.0, (moved, written / wide))
 
 
 def _grouped(op: Attention) -> bool:
@@ -65,12 +65,13 @@ def _grouped(op: Attention) -> bool:
 def _repeated(op: Attention, work: Work) -> tuple[Work, ...]:
     """K and V copied out to every query head, then attention over the copies."""
     batch, heads, kv_heads, head_dim, rows, context = work.dims
-    copies, on = batch * heads * context * (op.head_dim + op.value_dim) * 2.0, op.heads != op.kv_heads
+    wide = op.full_bits / 8.0
+    copies, on = batch * heads * context * (op.head_dim + op.value_dim) * wide, op.heads != op.kv_heads
     attention = Work(
         work.name, work.kernel, work.format, work.flops, 0.0, work.activation_bytes, where(on, copies, work.kv_bytes),
         (batch, heads, where(on, heads, kv_heads), head_dim, rows, context),
     )  # fmt: skip
-    return _strided("repeat_kv", where(on, work.kv_bytes, 0.0), where(on, copies, 0.0)), attention
+    return _strided("repeat_kv", where(on, work.kv_bytes, 0.0), where(on, copies, 0.0), wide), attention
 
 
 def _materialised(op: Attention, work: Work, engine: Engine) -> tuple[Work, ...]:
@@ -78,26 +79,27 @@ def _materialised(op: Attention, work: Work, engine: Engine) -> tuple[Work, ...]
     batch, heads, kv_heads, _, rows, context = work.dims
     scores = batch * heads * rows * context
     out: list[Work] = []
-    keys = batch * kv_heads * context * op.head_dim * 2.0
-    values = batch * kv_heads * context * op.value_dim * 2.0
+    element = op.full_bits / 8.0
+    keys = batch * kv_heads * context * op.head_dim * element
+    values = batch * kv_heads * context * op.value_dim * element
     if engine.repeats_kv and _grouped(op):
         group = op.heads / op.kv_heads
         shared = where(group != 1.0, keys + values, 0.0)
-        out.append(_strided("repeat_kv", shared, shared * group))
+        out.append(_strided("repeat_kv", shared, shared * group, element))
         keys, values = keys * group, values * group
-    query = batch * heads * rows * 2.0
+    query = batch * heads * rows * element
+    wide = max(engine.softmax_bits / 8.0, element)
     per_head = batch * heads
 
     def product(name: str, width: Numeric, other: Numeric) -> Work:
         return Work(
-            name, "gemm", work.format, 2.0 * scores * width, 0.0, query * width + scores * 2.0, other,
-            (rows, context, width, per_head, 16.0), 1.0, scores * (2.0 + engine.softmax_bits / 8.0),
+            name, "gemm", work.format, 2.0 * scores * width, 0.0, query * width + scores * element, other,
+            (rows, context, width, per_head, op.full_bits), 1.0, scores * (element + wide),
         )  # fmt: skip
 
-    wide = engine.softmax_bits / 8.0
     # scale: read and write; mask, where there is one: the same; softmax: read, write wide; back to the compute width: read wide, write.
-    masked = 0.0 if work.kernel == "encoder_attention" else 4.0
-    moved = scores * (4.0 + masked + 2.0 + wide + (wide + 2.0 if wide > 2.0 else 0.0))
+    passes = 3.0 if work.kernel == "encoder_attention" else 5.0
+    moved = scores * (passes * element + wide + (wide + element if wide > element else 0.0))
     out += [product("scores", op.head_dim, keys), _pass("softmax", "softmax", moved), product("values", op.value_dim, values)]
     return tuple(out)
 

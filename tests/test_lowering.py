@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from simulator.assemble import machine_of
+from simulator.assemble import assemble, case_of, machine_of
 from simulator.attention import Attention
 from simulator.build.language import build_decoder
 from simulator.build.vision import build_tower
@@ -246,3 +246,16 @@ def test_pruned_tokens_have_no_logits() -> None:
 
     assert held(1.0) == pytest.approx((576.0 + 39.0) * 152064.0 * 2.0, rel=0.01)
     assert held(0.5) == pytest.approx((288.0 + 39.0) * 152064.0 * 2.0, rel=0.01)
+
+
+@pytest.mark.parametrize("engine", ["hf-eager", "hf-sdpa"])
+def test_attention_in_32_bits_moves_twice_the_bytes(engine: str) -> None:
+    """Queries, keys, score maps and copies; only a softmax that was in 32 bits anyway stays as it was."""
+    def moved(format: str) -> float:
+        case = case_of(Scenario(model="qwen2.5-vl-7b", hardware="a100-sxm-80gb", engine=engine, format=format, workload=Workload(text_tokens=500, output_tokens=2), preprocess=False))
+        layer = assemble(case).program.decoder.layers[0]
+        op = next(op for op in layer.prefill if isinstance(op, Attention))
+        work = op.work(Shape("prefill", 1.0, Tokens(0.0, 500.0)))
+        return sum(float(kernel.bytes) for kernel in lowered(op, work, case.engine) if kernel.kernel != "softmax")
+
+    assert moved("fp32") == pytest.approx(2.0 * moved("bf16"))
