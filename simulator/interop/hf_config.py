@@ -128,8 +128,19 @@ def _unknown(field: str, type: str, accepted: tuple[str, ...]) -> SpecError:
     )
 
 
+SEEING = re.compile(r"llava|vision|composer|multimodal|vl(for|chat|model|$)")
+"""What the class of a file says that has a vision part, in lower case."""
+
+
 def _whole(config: dict[str, Any], type: str) -> None:
     """A language model's file with a vision part in words of its own is not taken for a language model alone."""
+    listed: Any = config.get("architectures")
+    named = str(listed[0]) if isinstance(listed, list) and listed else ""
+    if type in TEXTS and type not in WRAPPERS and SEEING.search(named.lower()):
+        raise SpecError(
+            f"architectures: {shown(named)} has a vision part that a {type!r} file does not describe; name the language model's own class "
+            "in its place to import that alone"
+        )
     for field in ("visual", "vision_config", "mm_vision_tower", "vision_tower", "vision_encoder"):
         if type in TEXTS and type not in WRAPPERS and config.get(field) is not None:
             raise SpecError(
@@ -229,4 +240,6 @@ def _tied(top: Fields, text: Fields, wrapper: Wrapper) -> bool:
         note = f"tie_word_embeddings taken from {text.path}: transformers {TRANSFORMERS} reads it at the top level"
         top.assumed.append(note)
         return text.flag("tie_word_embeddings")
+    if not top.has("tie_word_embeddings") and text is not top and str(top.data.get("transformers_version")).startswith("4."):
+        return text.flag("tie_word_embeddings", False)  # as transformers 4, which wrote the file, did: the part's own class decides
     return top.flag("tie_word_embeddings")

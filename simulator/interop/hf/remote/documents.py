@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from simulator.interop.hf.remote.parts import Config, flat_text, named_tower, part, renamed
+from simulator.interop.hf.remote.parts import Config, flat_text, named_tower, part, renamed, tied
 from simulator.spec.source import SpecError
 from simulator.spec.validated import shown
 
@@ -79,6 +79,6 @@ def llava_onevision_1_5(config: Config) -> Config:
     """LLaVA-OneVision 1.5: Qwen3 with RICE's encoder."""
     eyes = dict(part(config, "vision_config")) | {"model_type": "rice_vit"}
     text = dict(part(config, "text_config")) | {"model_type": "qwen3"}
-    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
-    changed = {"model_type": "llava_onevision_1_5", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tied}
+    tie = tied(config, text)
+    changed = {"model_type": "llava_onevision_1_5", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tie}
     return {**config, **changed}

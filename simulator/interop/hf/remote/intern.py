@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.interop.hf.remote.parts import Config, flat_text, named_tower, part, renamed
+from simulator.interop.hf.remote.parts import Config, flat_text, named_tower, part, renamed, tied
 from simulator.spec.source import SpecError
 from simulator.spec.validated import shown
 
@@ -16,8 +16,8 @@ def internvl_chat(config: Config) -> Config:
         raise SpecError(
             f"{'vision_config' if text else 'llm_config'} is missing; an InternVL file has vision_config and llm_config"
         )
-    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
-    changed = {"model_type": "internvl", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tied}
+    tie = tied(config, text)
+    changed = {"model_type": "internvl", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tie}
     return {**config, **changed}
 
 
@@ -54,9 +54,9 @@ def nemotron_vl(config: Config) -> Config:
             vision[field] = eyes.get(name, args.get(name))
     if not text:
         raise SpecError("llm_config is missing; this file has vision_config and llm_config")
-    tied = bool(text.get("tie_word_embeddings", False))
+    tie = tied(config, text)
     type = "nemotron_nano_vl_2" if second else "nemotron_nano_vl"
-    changed = {"model_type": type, "vision_config": vision, "text_config": text, "tie_word_embeddings": tied}
+    changed = {"model_type": type, "vision_config": vision, "text_config": text, "tie_word_embeddings": tie}
     return {**config, **changed}
 
 
@@ -104,9 +104,9 @@ def eagle(config: Config) -> Config:
         kind = shown(eyes.get("model_type"))
         raise SpecError(f"vision_config.model_type: {kind} is not accepted: siglip_vision_model")
     text = _language(config)
-    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
+    tie = tied(config, text)
     ratio = config.get("downsample_ratio", 0.5)
-    changed = {"model_type": "internvl", "downsample_ratio": ratio, "tie_word_embeddings": tied, "text_config": text}
+    changed = {"model_type": "internvl", "downsample_ratio": ratio, "tie_word_embeddings": tie, "text_config": text}
     return {**config, **changed}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.interop.hf.remote.parts import Config, flat_text, named_tower, part, renamed
+from simulator.interop.hf.remote.parts import Config, flat_text, named_tower, part, renamed, tied
 from simulator.spec.source import SpecError
 from simulator.spec.validated import shown
 
@@ -85,13 +85,13 @@ def deepseek_vl(config: Config) -> Config:
     if depth != 2 or aligner.get("projector_type", "mlp_gelu") != "mlp_gelu":
         raise SpecError(f"aligner_config.params: {shown(aligner)} is not accepted: projector_type mlp_gelu of depth 2")
     text = {"model_type": "llama"} | part(config, "language_config")
-    tied = bool(text.get("tie_word_embeddings", False))
+    tie = tied({}, text)
     return {
         **config,
         "model_type": "deepseek_vl",
         "vision_config": vision,
         "text_config": text,
-        "tie_word_embeddings": tied,
+        "tie_word_embeddings": tie,
     }
 
 
@@ -122,13 +122,13 @@ def ovis(config: Config) -> Config:
         key: tokenizer[key] for key in ("vocab_size", "hidden_stride") if key in tokenizer
     }
     text = part(config, "llm_config")
-    tied = bool(text.get("tie_word_embeddings", False))
+    tie = tied({}, text)
     return {
         **config,
         "model_type": "ovis2",
         "vision_config": eyes | kept,
         "text_config": text,
-        "tie_word_embeddings": tied,
+        "tie_word_embeddings": tie,
     }
 
 
@@ -148,8 +148,8 @@ def ovis2_5(config: Config) -> Config:
     }
     eyes["hidden_stride"] = eyes.get("hidden_stride", 2)
     text = part(config, "llm_config")
-    tied = bool(text.get("tie_word_embeddings", False))
-    return {**config, "vision_config": eyes | words, "text_config": text, "tie_word_embeddings": tied}
+    tie = tied({}, text)
+    return {**config, "vision_config": eyes | words, "text_config": text, "tie_word_embeddings": tie}
 
 
 def omni(config: Config) -> Config:
@@ -157,8 +157,8 @@ def omni(config: Config) -> Config:
     thinker = part(config, "thinker_config") or config
     kind = "qwen2_5_vl" if str(config.get("model_type")).startswith("qwen2_5") else "qwen3_vl_moe"
     parts = {name: part(thinker, name) for name in ("vision_config", "text_config")}
-    tied = thinker.get("tie_word_embeddings", parts["text_config"].get("tie_word_embeddings", False))
-    return {**parts, "model_type": kind, "tie_word_embeddings": tied, "_name_or_path": config.get("_name_or_path")}
+    tie = tied(thinker, parts["text_config"])
+    return {**parts, "model_type": kind, "tie_word_embeddings": tie, "_name_or_path": config.get("_name_or_path")}
 
 
 def perception_lm(config: Config) -> Config:

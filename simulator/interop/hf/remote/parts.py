@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+from simulator.interop.hf.fields import defaults
 from simulator.spec.source import SpecError
 from simulator.spec.validated import nearest, shown
 from simulator.spec.yaml import read_yaml
@@ -61,3 +62,11 @@ def architecture(config: Config) -> str:
     """The class that the file names, in lower case."""
     listed: Any = config.get("architectures")
     return str(listed[0]).lower() if isinstance(listed, list) and listed else ""
+
+
+def tied(config: Config, text: Config) -> bool:
+    """Whether lm_head is the embedding, by the file, its language model's part, or the class of that part."""
+    for stated in (config.get("tie_word_embeddings"), text.get("tie_word_embeddings")):
+        if stated is not None:
+            return bool(stated)
+    return bool(defaults().get(str(text.get("model_type")), {}).get("tie_word_embeddings", False))
