@@ -58,15 +58,20 @@ def resident(program: Program, layer: Layer) -> Tokens:
     return Tokens(tokens.visual * cache.resident_visual, tokens.text * cache.resident_text + cache.resident_extra)
 
 
-def prefill_passes(program: Program, engine: Engine) -> Numeric:
-    """Passes that the prompt is split into by a technique, or else by the engine."""
+def prefill_fill(program: Program, engine: Engine) -> Numeric:
+    """Rows of the prompt over those of a full pass, as a technique or else the engine limits it; 1 where one pass takes them all."""
     size = program.prefill.chunk_tokens
     if not is_array(size) and size <= 0.0:
         size = float(engine.chunk_tokens)
+        if size <= 0.0:
+            return 1.0
     rows = program.batch * (program.visual + program.text - program.prefill.cached_visual - program.prefill.cached_text)
-    if not is_array(size) and size <= 0.0:
-        return 1.0
-    return maximum(ceil(rows / maximum(size, 1.0)), 1.0)
+    return maximum(rows / maximum(size, 1.0), 1.0)
+
+
+def prefill_passes(program: Program, engine: Engine) -> Numeric:
+    """Passes that the prompt is split into: full ones and one with the rest."""
+    return ceil(prefill_fill(program, engine))
 
 
 def singly(layers: tuple[Layer, ...], start: int) -> tuple[Layer, ...]:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import final
 
 from simulator.attention import Attention
+from simulator.budgets import prefill_fill, prefill_passes
 from simulator.host import Host, preprocess
 from simulator.ops import AbstractOp, Matmul, Shape, Tokens, chunked_sum, clipped_sum
+from simulator.overheads import occurs
 from simulator.passes import Pass, every, passes, same, summed
 from simulator.program import STAGES, Decoder, Draft, Layer, Program, StageName
-from simulator.quantity import Numeric, ceil, clip, is_array, maximum, where
+from simulator.quantity import Numeric, ceil, clip, floor, is_array, maximum, where
 from simulator.remembered import Remembered, hashes
 from simulator.spec.deployment import Engine
 from simulator.stage import Machine, Total
@@ -40,7 +42,8 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
     prefill(program, decoder, totals["prefill"])
     steps = decode(program, totals["decode"])
     drafted = draft(program, totals["decode"], steps)
-    group, pieces = decoder.devices * decoder.busy, chunks(program, machine)
+    engine = machine.engine
+    group, pieces, fill = decoder.devices * decoder.busy, prefill_passes(program, engine), prefill_fill(program, engine)
     for extra in summed(program.extras):
         repeats = extra.repeats * (steps if extra.per_step else 1.0)
         total, ops = totals[extra.stage], same((extra.op,))
@@ -49,9 +52,8 @@ def evaluate(program: Program, machine: Machine, host: Host | None, listing: boo
             total.count(ops, extra.shape, repeats, group)
         total.time(ops, extra.shape, repeats)
         if extra.stage == "prefill":  # it is held for the requests of one pass
-            total.widest_bytes = maximum(widest, total.widest_bytes / pieces)
-            total.transient_bytes = maximum(transient, total.transient_bytes / pieces)
-    engine = machine.engine
+            total.widest_bytes = maximum(widest, total.widest_bytes / fill)
+            total.transient_bytes = maximum(transient, total.transient_bytes / fill)
     if engine.prefill_factor != 1.0:
         totals["prefill"].slow(engine.prefill_factor)
     if engine.decode_factor != 1.0:
@@ -98,18 +100,6 @@ def _any_visual(program: Program) -> Numeric:
     return where(program.visual_input.tokens * alive > 0.0, 1.0, 0.0)
 
 
-def chunks(program: Program, machine: Machine) -> Numeric:
-    """Prefill passes that the engine, or a technique, splits the prompt into."""
-    size = program.prefill.chunk_tokens
-    limit = float(machine.engine.chunk_tokens)
-    if not is_array(size) and size <= 0.0:
-        if limit <= 0.0:
-            return 1.0
-        size = limit
-    rows = program.batch * (program.visual - program.prefill.cached_visual + program.text - program.prefill.cached_text)
-    return maximum(ceil(rows / maximum(size, 1.0)), 1.0)
-
-
 def encode(program: Program, total: Total, project: Total) -> None:
     """The vision towers (companions first) and their projectors, over every grid."""
     for tower in program.towers:
@@ -130,32 +120,39 @@ def encode(program: Program, total: Total, project: Total) -> None:
 
 
 def prefill(program: Program, decoder: Decoder, total: Total, keep: Numeric = 1.0) -> None:
-    """The prompt through the decoder, in as many passes as its plan has, and the first token."""
+    """The prompt through the decoder, in as many full passes as its plan has and one with the rest, and the first token."""
     plan = program.prefill
-    pieces = chunks(program, total.machine)
-    batch = program.batch / pieces
+    fill = prefill_fill(program, total.machine.engine)
+    batch, full, pieces = program.batch / fill, floor(fill), ceil(fill)
+    rest = fill - full
+    partial = occurs(rest)
     over = decoder.devices * program.decoder.busy
     visual = program.visual * keep
     fresh = visual - plan.cached_visual * keep
     text = program.text - plan.cached_text
-    entering = Shape("prefill", batch, Tokens(fresh, text))
-    total.run(decoder.embedding.prefill, entering, pieces, over)
+
+    def run(ops: tuple[AbstractOp, ...], tokens: Tokens, times: Numeric) -> None:
+        total.run(ops, Shape("prefill", batch, tokens), times * full, over)
+        if partial:
+            total.run(ops, Shape("prefill", batch * where(rest > 0.0, rest, 1.0), tokens), times * where(rest > 0.0, 1.0, 0.0), over)
+
+    run(decoder.embedding.prefill, Tokens(fresh, text), 1.0)
     attention, others = passes(decoder.layers, "prefill")
     widest, transient = total.widest_bytes, total.transient_bytes
     for item in attention:
         cached = Tokens(plan.cached_visual * keep * item.keep, plan.cached_text)
         whole = Shape("prefill", program.batch, Tokens(fresh * item.keep, text), cached, images=program.visual_input.images)
         total.run(item.ops, whole, item.times, over)
-    total.widest_bytes = maximum(widest, total.widest_bytes / pieces)  # of one pass
-    total.transient_bytes = maximum(transient, total.transient_bytes / pieces)
+    total.widest_bytes = maximum(widest, total.widest_bytes / fill)  # of one pass
+    total.transient_bytes = maximum(transient, total.transient_bytes / fill)
     for item in others:
-        total.run(item.ops, Shape("prefill", batch, Tokens(fresh * item.keep, text)), item.times * pieces, over)
+        run(item.ops, Tokens(fresh * item.keep, text), item.times)
     widest = total.widest_bytes  # memory counts one row of logits per sequence apart
     total.run(decoder.head.prefill, Shape("prefill", program.batch, Tokens(0.0, 1.0)), 1.0, over)
     total.widest_bytes = widest
     _outside(total, pieces)
     if total.machine.engine.logits == "prompt":
-        _whole_logits(decoder, Shape("prefill", batch, Tokens(fresh * decoder.layers[-1].keep, maximum(text - 1.0, 0.0))), total, pieces)
+        _whole_logits(decoder, Shape("prefill", batch, Tokens(fresh * decoder.layers[-1].keep, maximum(text - 1.0, 0.0))), total, fill)
 
 
 def _outside(total: Total, times: Numeric) -> None:

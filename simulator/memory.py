@@ -6,7 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import final
 
-from simulator.evaluate import Run, chunks
+from simulator.budgets import prefill_fill
+from simulator.evaluate import Run
 from simulator.program import Cache, Decoder, Layer, Program
 from simulator.quantity import Numeric, floor, maximum, minimum, where
 from simulator.remembered import Remembered, hashes
@@ -189,7 +190,7 @@ def _activations(run: Run, engine: Engine) -> _Moment:
     batch = maximum(program.batch, 1e-9)
     fresh = maximum(program.visual - plan.cached_visual + program.text - plan.cached_text, 1.0)
     widest = prompt.widest_bytes + prompt.transient_bytes
-    row = 2.0 * decoder.hidden * 2.0 + widest * chunks(program, prompt.machine) / (batch * fresh)
+    row = 2.0 * decoder.hidden * 2.0 + widest * prefill_fill(program, engine) / (batch * fresh)
     rows = where(plan.chunk_tokens > 0.0, plan.chunk_tokens, float(engine.chunk_tokens) or float("inf"))
     seen = (encoder.widest_bytes + encoder.transient_bytes) / batch
     once = 1.0 if engine.chunk_tokens else 0.0  # such engines encode within the rows of a pass

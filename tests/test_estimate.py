@@ -205,3 +205,21 @@ def test_pictures_that_are_attended_to_from_beside_do_not_fill_the_context() -> 
     assert of("llama-3.2-11b-vision", 30, 1000).visual_tokens == 30 * 6404
     with pytest.raises(SpecError, match="exceed the 131072"):
         of("gemma-3-12b", 600, 1000)
+
+
+def test_a_prompt_is_split_into_full_passes_and_a_rest() -> None:
+    """vLLM's budget of 8,192 rows: one row more is a second pass, which reads all weights of the layers again for that row."""
+    def prefill(text: int, **more: object) -> float:
+        workload = Workload(text_tokens=text, output_tokens=1)
+        found = estimate(Scenario.model_validate({"model": "llama-3.1-8b", "hardware": "h100-sxm", "workload": workload, "preprocess": False} | more))
+        return float(found.stages["prefill"].seconds)
+
+    layers = 2 * 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+    assert prefill(8193) - prefill(8192) > layers / 3.35e12
+    assert prefill(8193) - prefill(8192) < 2.0 * layers / 3.35e12 + 2e-3  # and the pass's own 2 ms
+    times = [prefill(text) for text in (8000, 8191, 8192, 8193, 9000, 12000, 16384, 16385)]
+    assert times == sorted(times)
+    whole = [estimate(Scenario(model="llama-3.1-8b", hardware="h100-sxm", engine="ideal", techniques=(f"chunked_prefill:chunk={chunk}",),
+                               workload=Workload(text_tokens=10000, output_tokens=1))).stages["prefill"] for chunk in (3000, 20000)]  # fmt: skip
+    assert whole[0].matmul_flops == pytest.approx(whole[1].matmul_flops, rel=1e-9)
+    assert whole[0].steps == 4
