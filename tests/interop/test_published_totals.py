@@ -25,6 +25,7 @@ def test_parameters(name: str) -> None:
 
 
 REFUSED = (
+    ({"model_type": "internvl_chat", "vision_config": {"depth": 1}, "llm_config": {"architectures": ["InternLM2VEForCausalLM"], "model_type": "internlm2"}}, ("llm_config.architectures", "InternLM2VEForCausalLM")),
     ({"model_type": "qwen2", "architectures": ["AcmeVLForCausalLM"], "hidden_size": 8}, ("architectures", "AcmeVLForCausalLM", "vision part")),
     ({"model_type": "internlm2", "architectures": ["InternLMXComposer2ForCausalLM"], "img_size": 490}, ("hidden_size", "missing")),
     ({"model_type": ["llama"]}, ("model_type", "llama")),

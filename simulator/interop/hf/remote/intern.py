@@ -31,6 +31,8 @@ def _language(config: Config) -> Config:
     """The language model's part. This code goes by its class; `model_type` beside it may be another's."""
     text = dict(part(config, "llm_config") or part(config, "text_config"))
     named = text.get("architectures")
+    if isinstance(named, list) and named and "VEFor" in str(named[0]):
+        raise SpecError(f"llm_config.architectures: {shown(named[0])} is not accepted: a language model without visual experts")
     known = CLASSES.get(str(named[0])) if isinstance(named, list) and named else None
     return text | ({"model_type": known} if known else {})
 
