@@ -65,7 +65,8 @@ class Disaggregate(AbstractTechnique):
             for name, (moved, sent, hidden) in crossing.items()
         )  # fmt: skip
         bytes = program.boundary_bytes | {name: moved for name, (moved, _, _) in crossing.items()}
-        return replace(program, extras=program.extras + extras, boundary_bytes=bytes)
+        notes = ("disaggregate: energy and rent are those of the pool at work; other requests keep the others busy",) if crossing else ()
+        return replace(program, extras=program.extras + extras, boundary_bytes=bytes, assumptions=program.assumptions + notes)
 
     @classmethod
     def neutral(cls) -> Disaggregate:

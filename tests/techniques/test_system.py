@@ -132,3 +132,8 @@ def test_tensor_parallel_pools_send_in_parallel() -> None:
     assert one.boundary_bytes["prefill_to_decode"] == pytest.approx(four.boundary_bytes["prefill_to_decode"])
     moved = [item.op.bytes for item in (*one.extras, *four.extras) if item.label.startswith("disaggregate")]
     assert np.isclose(moved[0], 4.0 * moved[1])
+
+
+def test_whose_energy_and_rent_disaggregation_counts_is_said() -> None:
+    said = [text for text in request("disaggregate").assumptions if "pool at work" in text]
+    assert len(said) == 1 and not any("pool at work" in text for text in request("disaggregate:split=none").assumptions)
