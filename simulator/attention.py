@@ -31,7 +31,8 @@ class Attention(AbstractOp):
     of those keys that exist for this layer. density: share of the pairs really computed (sparse attention); `reuse`:
     share of the KV really read. k_bits, v_bits: stored width [bit per element, metadata included], but the newest `residual` tokens
     have `full_bits`, as queries and results do. padding: longest over mean of ragged heads, where the kernel pads. shared: K and V are one latent
-    (MLA absorbed: read once). materialised: the score map is written out, because a technique wants to read it. varlen: KV heads
+    (MLA absorbed: read once). k_unpack, v_unpack: vector FLOPs of the kernel per stored element that is not among the newest.
+    materialised: the score map is written out, because a technique wants to read it. varlen: KV heads
     hold different tokens, so that a decode step runs a kernel for sequences of different length, one per KV head.
     """
 
@@ -53,6 +54,8 @@ class Attention(AbstractOp):
     k_bits: Numeric = 16.0
     v_bits: Numeric = 16.0
     residual: Numeric = 0.0
+    k_unpack: Numeric = 0.0
+    v_unpack: Numeric = 0.0
     full_bits: float = 16.0
     padding: Numeric = 1.0
     shared: bool = False
@@ -135,6 +138,7 @@ class Attention(AbstractOp):
         if self.mask == "grid":  # one kernel call per window: mean rows of a window, as many as there are
             keys = pairs / maximum(rows, 1e-9)
             batch, width = shape.batch * rows / maximum(keys, 1e-9), keys
+        unpack = self.kv_heads * (self.head_dim * self.k_unpack + (0.0 if self.shared else self.value_dim * self.v_unpack))
         kernel = "mla_decode" if self.shared and shape.phase == "decode" else _KERNEL[shape.phase]
         return Work(
             self.name,
@@ -146,6 +150,7 @@ class Attention(AbstractOp):
             kv,
             (batch, self.heads, self.kv_heads, self.head_dim, width, keys),
             window=self.window if self.mask == "window" else EVERYTHING,
+            vector_flops=shape.batch * maximum(read - self.residual, 0.0) * self.reuse * self.padding * unpack,
             narrow=where((self.k_bits == 8.0) * (self.v_bits == 8.0) * (self.residual == 0.0), 1.0, 0.0),
         )
 

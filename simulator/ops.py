@@ -65,6 +65,7 @@ class Work:
     transient_bytes [byte]: extra peak memory while it runs. launches: kernels started. counted: whether `flops` belong
     to `matmul_flops` of the stage (an overhead of a technique does, an engine's waste does not). window: keys that a layer
     sees at most, where its attention kernel is told so; narrow: 1 where all of its cache is in 8 bits with one scale.
+    vector_flops: FLOPs besides the matrix ones, which the kernel cannot be faster than (unpacking of keys and values).
     """
 
     name: str
@@ -80,6 +81,7 @@ class Work:
     counted: bool = True
     window: Numeric = EVERYTHING
     narrow: Numeric = 0.0
+    vector_flops: Numeric = 0.0
 
     @property
     def bytes(self) -> Numeric:

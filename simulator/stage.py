@@ -302,7 +302,7 @@ def timed(work: Work, machine: Machine) -> Time:
     if kernel == "depthwise":
         return kernels.depthwise(chip, format, flops, moved)
     if kernel == "mla_decode":
-        return kernels.mla_decode(chip, format, flops, moved)
+        return _unpacking(kernels.mla_decode(chip, format, flops, moved), work, chip)
     if kernel in _ATTENTION:
         batch, heads, kv_heads, head_dim, rows, context = dims
         query = maximum(rows, 1e-9)
@@ -311,8 +311,9 @@ def timed(work: Work, machine: Machine) -> Time:
         if kernel == "prefill_attention":
             return kernels.prefill_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved)
         if kernel == "unsplit_attention":
-            return kernels.unsplit_attention(chip, format, batch, heads, head_dim, query, context, flops, moved)
-        return kernels.decode_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved, window=work.window, narrow=work.narrow)
+            return _unpacking(kernels.unsplit_attention(chip, format, batch, heads, head_dim, query, context, flops, moved), work, chip)
+        taken = kernels.decode_attention(chip, format, batch, heads, kv_heads, head_dim, query, context, flops, moved, window=work.window, narrow=work.narrow)
+        return _unpacking(taken, work, chip)
     if kernel == "all_reduce":
         return kernels.all_reduce(chip, dims[0], dims[1])
     if kernel == "all_gather":
@@ -326,3 +327,11 @@ def timed(work: Work, machine: Machine) -> Time:
     if kernel.startswith("copy_"):
         return kernels.copy(chip, kernel.removeprefix("copy_"), dims[0])
     return kernels.elementwise(chip, kernel, work.bytes)
+
+
+def _unpacking(taken: Time, work: Work, chip: Chip) -> Time:
+    """The time of an attention kernel that unpacks what it reads: at least what the vector units need for it."""
+    if not is_array(work.vector_flops) and work.vector_flops <= 0.0:
+        return taken
+    least = work.vector_flops / chip.vector_flops
+    return replace(taken, expected=maximum(taken.expected, least), compute=maximum(taken.compute, least))

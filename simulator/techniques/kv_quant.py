@@ -7,7 +7,7 @@ from typing import ClassVar, final
 
 from simulator import budgets
 from simulator.attention import Attention
-from simulator.ops import AbstractOp, Elementwise, Transfer
+from simulator.ops import AbstractOp, Elementwise
 from simulator.overheads import reduces, rows
 from simulator.program import Extra, Layer, Program, edit, on_ops
 from simulator.quantity import Numeric, maximum, where
@@ -57,11 +57,12 @@ class KvQuant(AbstractTechnique):
 
     def apply(self, program: Program, context: Context) -> Program:
         k_bits, v_bits = self.widths()
+        packed = where(k_bits + v_bits < 32.0, 1.0, 0.0)
+        k_unpack, v_unpack = (where(bits < 8.0, UNPACK, CONVERT) * packed for bits in (k_bits, v_bits))
         extras: list[Extra] = []
-        late: list[Numeric] = []
 
         def narrower(op: AbstractOp) -> AbstractOp:
-            return replace(op, k_bits=k_bits, v_bits=v_bits, residual=self.residual) if isinstance(op, Attention) else op
+            return replace(op, k_bits=k_bits, v_bits=v_bits, residual=self.residual, k_unpack=k_unpack, v_unpack=v_unpack) if isinstance(op, Attention) else op
 
         narrow = on_ops(narrower)
 
@@ -73,12 +74,9 @@ class KvQuant(AbstractTechnique):
             extras.extend(self._passes(program, changed))
             if not self.fused:
                 return changed
-            late.append(self._arithmetic(program, context, changed))
             return replace(changed, decode=narrow(layer.decode))
 
         decoder = replace(program.decoder, layers=edit(program.decoder.layers, change))
-        excess = Transfer("kv_quant unpack", "memory", sum(late, 0.0) * context.chip.bandwidth / 2.0)  # a copy reads and writes
-        extras.append(Extra("kv_quant unpack", "decode", excess, rows(program.batch, 1.0, "decode"), per_step=True))
         notes = ("kv_quant: unpacking takes 4 vector instructions per element below 8 bits, 1 from there on (assumed)",)
         notes = notes if reduces(self.kept(program)) else ()
         return replace(program, decoder=decoder, extras=(*program.extras, *extras), assumptions=program.assumptions + notes)
@@ -102,16 +100,6 @@ class KvQuant(AbstractTechnique):
         """Packed tokens of a sequence in the middle of the answer."""
         grown = program.output / 2.0 * (layer.cache.text if layer.cache else 0.0)
         return maximum(budgets.resident(program, layer).total + grown - self.residual, 0.0)
-
-    def _arithmetic(self, program: Program, context: Context, layer: Layer) -> Numeric:
-        """Seconds per step that unpacking inside the kernel takes beyond the read it hides behind."""
-        cache = layer.cache
-        assert cache is not None
-        packed = where(cache.k_bits + cache.v_bits < 32.0, layer.count * layer.executed_decode, 0.0)
-        flops = cache.key_width * where(cache.k_bits < 8.0, UNPACK, CONVERT)
-        flops = flops + cache.value_width * where(cache.v_bits < 8.0, UNPACK, CONVERT)
-        late = maximum(flops / context.chip.vector_flops - cache.bytes_per_token / context.chip.bandwidth, 0.0)
-        return program.batch * self._narrow(program, layer) * late * packed
 
     @classmethod
     def neutral(cls) -> KvQuant:

@@ -8,10 +8,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from simulator import Scenario, Space, Workload, sweep
 from simulator.acceptance import acceptance_of, expected_accepted
 from simulator.attention import Attention
 from simulator.budgets import spread
-from simulator.ops import Tokens
+from simulator.ops import Shape, Tokens
 from simulator.program import edit
 from simulator.spec.source import SpecError
 from simulator.techniques.kv_evict import KvEvict
@@ -305,3 +306,24 @@ def test_attention_meets_only_what_stays() -> None:
     assert memory.kv_bytes_resident == pytest.approx((0.2 * VISUAL * 0.75 + TEXT) * TOKEN)
     op = next(op for op in cut.decoder.layers[0].decode if isinstance(op, Attention))
     assert op.visible_visual == 1.0 and Tokens(1.0, 1.0).total == 2.0 and spread(0.9) == pytest.approx(1.0 / 9.0)
+
+
+@pytest.mark.parametrize("hardware", ["a100-sxm-80gb", "h100-sxm", "l40s"])
+@pytest.mark.parametrize("batch", [1, 16, 64])
+def test_fewer_bits_are_never_slower_to_read(hardware: str, batch: int) -> None:
+    """Unpacking takes as long for 1 bit as for 4: it bounds the kernel from below and is not added to one that something else bounds."""
+    work = Workload(text_tokens=16000, output_tokens=16, batch=batch)
+    scenario = Scenario(model="qwen2.5-vl-7b", hardware=hardware, workload=work, techniques=("kv_quant",), preprocess=False)
+    bits = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 7.9]
+    seconds_per_token = sweep(Space(scenario, {"techniques.kv_quant.bits": bits}), "tpot_s")["tpot_s"].to_numpy()
+    assert (np.diff(seconds_per_token) >= -1e-12).all()
+
+
+def test_unpacking_bounds_the_kernel_where_the_vector_units_are_slow() -> None:
+    """28 layers, 4 KV heads of 128, keys and values: 8 FLOPs per stored element, of all tokens but the newest 128."""
+    base, technique = program(), KvQuant(bits=2.0)
+    attention = next(op for layer in composed(base, technique).decoder.layers for op in layer.decode if isinstance(op, Attention))
+    shape = Shape("decode", 3.0, Tokens(0.0, 1.0), Tokens(0.0, 4999.0))
+    assert attention.work(shape).vector_flops == pytest.approx(3.0 * (5000.0 - 128.0) * 4 * 128 * 2 * 8.0)
+    full = next(op for layer in composed(base, KvQuant(bits=16.0)).decoder.layers for op in layer.decode if isinstance(op, Attention))
+    assert full.work(shape).vector_flops == 0.0
