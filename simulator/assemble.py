@@ -227,4 +227,8 @@ def _assumptions(case: Case, model: Lvlm) -> tuple[str, ...]:
     if case.format not in case.chip.peak:
         runs = case.chip.executed_format(case.format)
         notes.append(f"{case.device.name} has no {case.format}: multiplications run in {runs}")
+    if BITS[case.format] < 16 and not case.uniform:
+        notes.append(f"{case.format}: linear layers of the language model; encoder, head, cache and activations stay in 16 bits")
+    if any(block.feed_forward is not None and block.feed_forward.experts for _, block in model.language.stack.runs):
+        notes.append("experts: every row is routed evenly at random, so that none of them, and no device, gets more than its share")
     return tuple(notes)

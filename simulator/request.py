@@ -165,7 +165,7 @@ def _notes(case: Case, program: Program, metrics: Metrics) -> tuple[tuple[str, .
     if case.preprocess:
         notes.append(f"preprocess: {engine.workers} host workers ({case.processor} processor)")
     notes += _spread(case)
-    notes.append("energy: power model between idle and TDP, good to about 30 %")
+    notes.append("energy: of the devices alone, by a power model between idle and TDP, good to about 30 %")
     warnings = [*program.warnings, *_undeployable(case)]
     memory = metrics.memory
     if not memory.fits:

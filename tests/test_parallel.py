@@ -124,3 +124,9 @@ def test_devices_that_wait_draw_power() -> None:
     idle = load_hardware("h100-sxm").chip.idle_w
     moved = two.latency_s - one.latency_s  # the sends, during which one device is on
     assert two.energy_j - one.energy_j == pytest.approx(idle * two.latency_s, abs=moved * 700)
+
+
+def test_what_is_assumed_of_experts_and_formats_is_said() -> None:
+    notes = _estimate(model="kimi-vl-a3b", format="fp8").assumptions
+    assert any("evenly at random" in note for note in notes) and any("linear layers of the language model" in note for note in notes)
+    assert not any("evenly" in note or "linear layers" in note for note in _estimate().assumptions)
