@@ -211,9 +211,17 @@ def _part(top: Fields, field: str, otherwise: str, accepted: tuple[str, ...]) ->
     part = top.sub(field, otherwise)
     alias = ALIASES.get(part.type, part.type)
     part.type = alias if part.type not in accepted and alias in accepted else part.type
+    if part.type not in accepted and otherwise in accepted and _letters(top.type) in _letters(part.type):
+        top.assumed.append(f"{field}.model_type: {shown(part.type)} read as {otherwise}, the part that {top.type} has")
+        part.type = otherwise
     if part.type not in accepted:
         raise _unknown(f"{field}.model_type", part.type, accepted)
     return part
+
+
+def _letters(type: str) -> str:
+    """A type without case and separators (`Glm4vMoe_text`)."""
+    return re.sub(r"[^a-z0-9]", "", type.lower())
 
 
 def _text(top: Fields, wrapper: Wrapper) -> Fields:
