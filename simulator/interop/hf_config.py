@@ -21,7 +21,7 @@ from simulator.spec.source import Source, SpecError
 from simulator.spec.validated import nearest, one_line, shown, validated
 
 # Names that translations give, and no file has.
-INTERNAL = ("llava_original", "vila", "keye", "nvlm_d", "nemotron_nano_vl", "nemotron_nano_vl_2", "xcomposer2", "llava_onevision_1_5")
+INTERNAL = ("llava_original", "vila", "keye", "nvlm_d", "nemotron_nano_vl", "nemotron_nano_vl_2", "xcomposer2", "llava_onevision_1_5", "moondream")
 TWO_PARTS = (
     "bart",
     "florence2",

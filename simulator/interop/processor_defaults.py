@@ -104,6 +104,7 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
             own.gemma3n,
             documents.molmo,
             documents.molmo2,
+            documents.moondream,
             documents.aria,
             documents.paddleocr_vl,
             documents.keye,

@@ -30,6 +30,7 @@ candidate_tiles  deepseek-vl2                                tile 384, patch 14,
 candidate_tiles  deepseek-ocr ("Gundam")                     tile 640, patch 16, side 10, global 1024 / side 16
 slices           minicpm-v-2.6                               tile 448, patch 14, tokens 64, max_slices 9
 overlapping_tiles  molmo, molmo2                             tile 336 | 378, patch 14, margin 8, pool 2, max_tiles 12 | 8
+overlapping_tiles  moondream2                                tile 378, patch 14, margin 8, pool 1, max_tiles 12, most, joined
 """
 
 from __future__ import annotations

@@ -189,7 +189,9 @@ class Slices(Spec):
 
 class OverlappingTiles(Spec):
     """Molmo: tiles that overlap by `margin` patches, on the canvas of at most `max_tiles` that asks for the least enlargement, plus a
-    view of the whole. What overlaps is encoded twice and handed on once; pool x pool patches become one visual token."""
+    view of the whole. What overlaps is encoded twice and handed on once; pool x pool patches become one visual token. rule: `most` takes
+    as many tiles as fit at the picture's ratio (Moondream 2). joined: tiles are put together, shrunk to the size of the view and join its
+    features, so that they add no tokens (Moondream 2)."""
 
     kind: Literal["overlapping_tiles"] = "overlapping_tiles"
     tile: PositiveInt = 378
@@ -197,6 +199,8 @@ class OverlappingTiles(Spec):
     margin: int = Field(default=8, ge=0)
     pool: PositiveInt = 2
     max_tiles: PositiveInt = 8
+    rule: Literal["least_scale", "most"] = "least_scale"
+    joined: bool = False
     video: VideoSampling | None = None
 
     @model_validator(mode="after")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +64,28 @@ def test_can_be_written_and_estimated(name: str, tmp_path: Path) -> None:
     load = Workload(images=images, text_tokens=16, output_tokens=4)
     found = estimate(Scenario(model=str(path), hardware="h100-sxm", workload=load))
     assert found.ttft_s > 0.0 and (not images or found.stages["project"].matmul_flops > 0.0)
+
+
+def _moondream_tiles(width: int, height: int) -> int:
+    """The published rule: windows of 19 patches within tiles of 27, at most twelve."""
+    wide, tall, window = width - 112, height - 112, 266
+    if tall <= window or wide <= window:
+        return 1
+    rows, columns = math.ceil(tall / window), math.ceil(wide / window)
+    if rows * columns > 12:
+        ratio = math.sqrt(12 / (rows * columns))
+        return max(1, math.floor(rows * ratio)) * max(1, math.floor(columns * ratio))
+    rows = max(math.floor(math.sqrt(12 * tall / wide)), rows)
+    columns = max(math.floor(math.sqrt(12 * wide / tall)), columns)
+    if rows * columns > 12:
+        rows, columns = (rows, 12 // rows) if columns > rows else (12 // columns, columns)
+    return max(1, rows) * max(1, columns)
+
+
+def test_tiles_of_moondream() -> None:
+    scheme, draw = import_config(FILES["moondream2"]["config"], "it").preprocessing, random.Random(5)
+    assert scheme is not None
+    for _ in range(500):
+        width, height = (draw.choice([draw.randint(1, 600), draw.randint(100, 5000)]) for _ in range(2))
+        grids = visual_input(scheme, [Picture(float(width), float(height))]).grids
+        assert sum(float(grid.crops) for grid in grids) == 1 + _moondream_tiles(width, height), (width, height)

@@ -1,4 +1,4 @@
-"""Further ways to lay a canvas of tiles over a picture: Phi-3-vision, Ovis2, LFM2-VL, PerceptionLM, Molmo."""
+"""Further ways to lay a canvas of tiles over a picture: Phi-3-vision, Ovis2, LFM2-VL, PerceptionLM, Molmo, Moondream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 from simulator.build.pixels.native import bounded
 from simulator.build.pixels.view import View, nearest, nearest_ratio, pick, share, some, square, tile_grids
 from simulator.program import Grid
-from simulator.quantity import Numeric, ceil, floor, maximum, minimum, where
+from simulator.quantity import Numeric, ceil, floor, maximum, minimum, sqrt, where
 from simulator.spec.preprocessing import HdCanvas, NativeTiles, OverlappingTiles
 from simulator.spec.source import SpecError
 
@@ -122,25 +122,47 @@ def native_tiles(scheme: NativeTiles, width: Numeric, height: Numeric) -> View:
 
 
 def overlapping_tiles(scheme: OverlappingTiles, width: Numeric, height: Numeric) -> View:
-    """Molmo: of the tilings the one that asks for the least enlargement of the picture without its margins, else for the least
-    reduction; the smaller, then the flatter, first."""
+    """Molmo, Moondream 2."""
     patch, whole = float(scheme.patch), scheme.tile // scheme.patch
     window = whole - scheme.margin
     step, edge = window * patch, scheme.margin * patch
-    inner_w, inner_h = width - edge, height - edge
+    choose = _most_tiles if scheme.rule == "most" else _least_enlarged
+    rows, columns = choose(scheme.max_tiles, step, width - edge, height - edge)
+    tiles = rows * columns
+    kept = ceil((rows * window + scheme.margin) / scheme.pool) * ceil((columns * window + scheme.margin) / scheme.pool)
+    each, rest = (0.0, 0.0) if scheme.joined else share(kept, tiles)
+    overview = square(1.0, scheme.tile, patch, float(-(-whole // scheme.pool)) ** 2)
+    pixels = (rows * step + edge) * (columns * step + edge) + scheme.tile**2
+    return View((overview, square(tiles, scheme.tile, patch, each)), rest, pixels)
+
+
+def _least_enlarged(most: int, step: float, inner_w: Numeric, inner_h: Numeric) -> tuple[Numeric, Numeric]:
+    """(rows, columns) that ask for the least enlargement of the picture without its margins, else for the least reduction; the smaller,
+    then the flatter, first (Molmo)."""
     inner_w, inner_h = where(inner_w == 0.0, 1e-9, inner_w), where(inner_h == 0.0, 1e-9, inner_h)
     rows: Numeric = 1.0
     columns: Numeric = 1.0
     chosen: Numeric = -float("inf")
-    for tall, wide in sorted(tile_grids(1, scheme.max_tiles), key=lambda pair: (pair[0] * pair[1], pair[0])):
+    for tall, wide in sorted(tile_grids(1, most), key=lambda pair: (pair[0] * pair[1], pair[0])):
         scale = minimum(tall * step / inner_h, wide * step / inner_w)
         down = chosen < 1.0
         closer = ((scale >= 1.0) & (down | (scale < chosen))) | ((scale < 1.0) & down & (scale > chosen))
         rows, columns = where(closer, float(tall), rows), where(closer, float(wide), columns)
         chosen = where(closer, scale, chosen)
-    tiles = rows * columns
-    kept = ceil((rows * window + scheme.margin) / scheme.pool) * ceil((columns * window + scheme.margin) / scheme.pool)
-    each, rest = share(kept, tiles)
-    overview = square(1.0, scheme.tile, patch, float(-(-whole // scheme.pool)) ** 2)
-    pixels = (rows * step + edge) * (columns * step + edge) + scheme.tile**2
-    return View((overview, square(tiles, scheme.tile, patch, each)), rest, pixels)
+    return rows, columns
+
+
+def _most_tiles(most: int, step: float, inner_w: Numeric, inner_h: Numeric) -> tuple[Numeric, Numeric]:
+    """(rows, columns): as many as `most` at the picture's ratio, at least those that cover it; one where a side fits a tile (Moondream 2)."""
+    one = (inner_h <= step) | (inner_w <= step)
+    tall, wide = maximum(inner_h, 1.0), maximum(inner_w, 1.0)
+    least_r, least_c = ceil(tall / step), ceil(wide / step)
+    over = least_r * least_c > most
+    ratio = sqrt(most / (least_r * least_c))
+    rows = maximum(floor(sqrt(most * tall / wide)), least_r)
+    columns = maximum(floor(sqrt(most * wide / tall)), least_c)
+    much, wider = rows * columns > most, columns > rows
+    fewer_c, fewer_r = where(much & wider, floor(most / rows), columns), where(much & (rows >= columns), floor(most / columns), rows)
+    rows = where(over, floor(least_r * ratio), fewer_r)
+    columns = where(over, floor(least_c * ratio), fewer_c)
+    return where(one, 1.0, maximum(rows, 1.0)), where(one, 1.0, maximum(columns, 1.0))

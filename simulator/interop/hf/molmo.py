@@ -1,9 +1,10 @@
-"""Molmo and Molmo 2: features of two layers side by side, pooled 2 x 2 by an attention whose query is their mean, a gated MLP."""
+"""Molmo, Molmo 2 and Moondream 2: features of two layers side by side, pooled 2 x 2 by an attention whose query is their mean, a gated MLP."""
 
 from __future__ import annotations
 
 from simulator.interop.hf.fields import Fields
 from simulator.interop.hf.projector import Rows, activation, linear
+from simulator.interop.hf.resampler import mlp
 from simulator.interop.hf.square import clip
 from simulator.interop.hf.text import heads_of, language
 from simulator.interop.hf.tower import plain
@@ -128,3 +129,9 @@ def _gated(inputs: int, wide: int, outputs: int, bias: bool, rows: Rows) -> tupl
         activation(2 * wide, rows),
         linear("down", wide, outputs, False, rows),
     )
+
+
+def moondream(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """Moondream 2: two layers on the features of the view and of the tiles side by side."""
+    wide, hidden = top.size("proj_inner_dim"), vision.size("hidden_size")
+    return Projector(kind="mlp", steps=mlp((2 * hidden, wide, text.size("hidden_size")), "tokens"))

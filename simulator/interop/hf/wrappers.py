@@ -92,6 +92,7 @@ WRAPPERS: dict[str, Wrapper] = {
     "janus": Wrapper("janus_vision_model", "llama", shuffled.janus, excluded=("making pictures",)),
     "xcomposer2": Wrapper("clip_vision_model", "xcomposer2_text", composer.projector, tied="text"),
     "llava_onevision_1_5": Wrapper("rice_vit", "qwen3", documents.paddle_merger),
+    "moondream": Wrapper("siglip_vision_model", "phi", molmo.moondream, "images", excluded=("pointing and boxes",)),
     "molmo": Wrapper("molmo_clip", "molmo_text", molmo.molmo, tied="text"),
     "molmo2": Wrapper("molmo2_vision", "molmo2_text", molmo.molmo2),
     "aria": Wrapper("idefics3_vision", "aria_text", aria.aria),

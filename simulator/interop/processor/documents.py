@@ -40,6 +40,17 @@ def molmo(given: Given) -> Preprocessing:
     return OverlappingTiles(tile=size, patch=patch, margin=margin, pool=2, max_tiles=most)
 
 
+def moondream(given: Given) -> Preprocessing:
+    """Moondream 2: overlapping tiles whose features join those of the whole picture."""
+    size, patch, _ = square(given)
+    asked: Any = given.config.get("config")
+    seen: Any = cast("dict[str, Any]", asked).get("vision") if isinstance(asked, dict) else None
+    stated = cast("dict[str, Any]", seen) if isinstance(seen, dict) else {}
+    most = given.whole("config.vision.max_crops", stated.get("max_crops"), 12)
+    margin = 2 * given.whole("config.vision.overlap_margin", stated.get("overlap_margin"), 4)
+    return OverlappingTiles(tile=size, patch=patch, margin=margin, pool=1, max_tiles=most, rule="most", joined=True)
+
+
 def aria(given: Given) -> Preprocessing:
     """Aria: one padded square; as many queries as the table says for its patches."""
     if given.processor.get("split_image"):

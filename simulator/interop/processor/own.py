@@ -28,7 +28,8 @@ def minicpm_v(given: Given) -> Preprocessing:
     slices: dict[str, Any] = cast("dict[str, Any]", asked) if isinstance(asked, dict) else {}
     most = slices.get("max_slice_nums", given.processor.get("max_slice_nums"))
     tile = slices.get("scale_resolution", given.processor.get("scale_resolution"))
-    newer = str(given.config.get("version", "2.6")) != "2.5"
+    most, tile = most or given.config.get("max_slice_nums"), tile or given.config.get("scale_resolution")
+    newer = str(given.config.get("version", "2.6")) != "2.5" and "vision_encoder" not in given.config
     return Slices(
         tile=given.whole("slice_config.scale_resolution", tile, 448),
         patch=given.encoder("patch_size", 14),

@@ -82,3 +82,19 @@ def llava_onevision_1_5(config: Config) -> Config:
     tie = tied(config, text)
     changed = {"model_type": "llava_onevision_1_5", "vision_config": eyes, "text_config": text, "tie_word_embeddings": tie}
     return {**config, **changed}
+
+
+def moondream(config: Config) -> Config:
+    """Moondream 2, whose sizes are in its code; `config` may have others. Pointing and boxes are left out."""
+    given = part(config, "config")
+    seen, read = part(given, "vision"), part(given, "text")
+    eyes = {"enc_dim": 1152, "enc_ff_dim": 4304, "enc_n_layers": 27, "enc_n_heads": 16, "enc_patch_size": 14, "crop_size": 378}
+    names = {"enc_dim": "hidden_size", "enc_ff_dim": "intermediate_size", "enc_n_layers": "num_hidden_layers",
+             "enc_n_heads": "num_attention_heads", "enc_patch_size": "patch_size", "crop_size": "image_size"}  # fmt: skip
+    vision = renamed(eyes | seen, names) | {"model_type": "siglip_vision_model", "vision_use_head": False}
+    sizes = {"dim": 2048, "ff_dim": 8192, "n_layers": 24, "n_heads": 32, "n_kv_heads": 32, "vocab_size": 51200, "max_context": 2048}
+    words = {"dim": "hidden_size", "ff_dim": "intermediate_size", "n_layers": "num_hidden_layers", "n_heads": "num_attention_heads",
+             "n_kv_heads": "num_key_value_heads", "max_context": "max_position_embeddings"}  # fmt: skip
+    text = renamed(sizes | read, words) | {"model_type": "phi", "tie_word_embeddings": False, "qk_layernorm": False}
+    changed = {"model_type": "moondream", "vision_config": vision, "text_config": text, "tie_word_embeddings": False}
+    return {**config, **changed, "proj_inner_dim": seen.get("proj_inner_dim", 8192)}

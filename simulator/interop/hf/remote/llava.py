@@ -63,3 +63,15 @@ def fast_vlm(config: Config) -> Config:
     if named != "fastvit_mci3":
         raise SpecError(f"vision_config.architecture: {shown(named)} is not accepted: fastvit_mci3")
     return {**config, "vision_config": named_tower("vision_config", "mobileclip_l_1024")}
+
+
+def tinyllava(config: Config) -> Config:
+    """TinyLLaVA: the parts of transformers under LLaVA's words for what joins them."""
+    aspect = config.get("image_aspect_ratio") or "square"
+    changed = {"model_type": "llava_original", "mm_projector_type": config.get("connector_type"), "image_aspect_ratio": aspect}
+    vision = dict(part(config, "vision_config"))
+    if str(vision.get("model_type", "")).startswith("siglip"):
+        vision.setdefault("vision_use_head", False)
+    if not vision:
+        raise SpecError("vision_config is missing; a TinyLLaVA file has vision_config and text_config")
+    return {**config, **changed, "vision_config": vision, "text_config": part(config, "text_config")}

@@ -6,17 +6,19 @@ from simulator.interop.hf.remote.parts import Config, flat_text, named_tower, pa
 from simulator.spec.source import SpecError
 from simulator.spec.validated import shown
 
-MINICPM = {"2.5": "llama", "2.6": "qwen2", "4": "llama", "4.0": "llama", "4.5": "qwen3"}
+MINICPM = {"2.0": "llama", "2.5": "llama", "2.6": "qwen2", "4": "llama", "4.0": "llama", "4.5": "qwen3"}
 
 
 def minicpm_v(config: Config) -> Config:
-    """MiniCPM-V 2.5 and newer, MiniCPM-o: the version says which language model the fields at the top level are of."""
-    version = str(config.get("version", "2.6" if config.get("model_type") == "minicpmo" else ""))
+    """MiniCPM-V 2 and newer, MiniCPM-o: the version says which language model the fields at the top level are of; where there is none and
+    the encoder is named, it is 2.0."""
+    oldest = "2.0" if config.get("vision_encoder") is not None else ""
+    version = str(config.get("version", "2.6" if config.get("model_type") == "minicpmo" else oldest))
     if version not in MINICPM:
         raise SpecError(f"version: {shown(config.get('version'))} is not accepted: one of {', '.join(MINICPM)}")
-    eyes = dict(part(config, "vision_config")) or named_tower("vision_config", "siglip-so400m-patch14-384") | {
-        "image_size": 980
-    }
+    eyes = dict(part(config, "vision_config")) or named_tower("vision_config", "siglip-so400m-patch14-384") | (
+        {} if version == "2.0" else {"image_size": 980}
+    )
     eyes |= {"model_type": "siglip_vision_model", "vision_use_head": False}
     if config.get("drop_vision_last_layer") and isinstance(eyes.get("num_hidden_layers"), int):
         eyes["num_hidden_layers"] -= 1
