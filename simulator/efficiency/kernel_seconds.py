@@ -9,7 +9,10 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from simulator.efficiency.catalogue import FAMILY, VECTOR
+from simulator.efficiency.fits import fits_of
 from simulator.efficiency.kernels import Kernels, kernels_for
+from simulator.efficiency.select import ROOFLINES, frameworks_of, newest
 from simulator.efficiency.timed import physical, rate
 from simulator.spec.hardware import BITS, Chip, Device
 from simulator.spec.load_hardware import load_hardware
@@ -83,6 +86,8 @@ def kernel_seconds(
     chip = device.chip
     rate(chip, format)
     kernels = kernels_for(device, engine, version)
+    if version is not None:
+        _known(version, kind if op == "elementwise" else op, device.name, engine, format)
     given: dict[str, ArrayLike | None] = {
         "m": m,
         "n": n,
@@ -114,6 +119,15 @@ def kernel_seconds(
         floor = np.maximum(shape["bytes"] - chip.l2_bytes, 0.0) / chip.bandwidth
         return _result(time, floor, kernels.validated_error(kind))
     return _all_reduce(kernels, chip, shape["bytes"], shape["devices"])
+
+
+def _known(version: str, op: str, device: str, engine: str, format: str) -> None:
+    """Refuses a version of which the device has no fit under the engine."""
+    family = "bf16" if op in VECTOR else FAMILY.get(format, format)
+    frameworks = () if engine in ROOFLINES else frameworks_of(engine, op)
+    there = sorted({fit.version for fit in fits_of(device, op, family) if fit.framework in frameworks}, key=newest)
+    if version not in there:
+        raise ValueError(f"version: {version!r} is not accepted; {op} in {format} on {device} under {engine} has {', '.join(there) or 'none'}")
 
 
 def _positive(name: str, value: ArrayLike) -> Array:

@@ -122,3 +122,10 @@ def test_a_ratio_is_tighter_than_its_parts() -> None:
     low, high = kernels.fits["gemm", "bf16"][0].bands.low, kernels.fits["gemm", "bf16"][0].bands.high
     independent = 2**0.5 * (max(low) + max(high)) / 2.0
     assert 0.0 < kernels.ratio_spread("gemm") < independent
+
+
+@pytest.mark.parametrize(("hardware", "version"), [("h100-sxm", "9.9"), ("l4", "0.24.0"), ("a100-sxm-80gb", "0.24.0")])
+def test_a_version_that_was_never_measured_is_refused(hardware: str, version: str) -> None:
+    """Nothing else is taken in its place: L4 has no fit at all, A100 one of another version."""
+    with pytest.raises(ValueError, match=f"version: '{version}' is not accepted; gemm in bf16 on {hardware}"):
+        kernel_seconds("gemm", hardware, version=version, m=64, n=4096, k=4096)
