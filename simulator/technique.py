@@ -41,18 +41,19 @@ class Site(IntEnum):
     INPUT = 0
     ENCODER = 1
     PROJECTOR = 2
-    PRE_LLM = 3
-    REUSE = 4
-    IN_LLM = 5
-    ATTENTION = 6
-    KV = 7
-    KV_TIER = 8
-    KV_BITS = 9
-    WEIGHTS = 10
-    DEPTH = 11
-    DECODING = 12
-    OUTPUT = 13
-    SYSTEM = 14
+    PROJECTED = 3
+    PRE_LLM = 4
+    REUSE = 5
+    IN_LLM = 6
+    ATTENTION = 7
+    KV = 8
+    KV_TIER = 9
+    KV_BITS = 10
+    WEIGHTS = 11
+    DEPTH = 12
+    DECODING = 13
+    OUTPUT = 14
+    SYSTEM = 15
 
 
 Deployable = Literal["runs", "patch", "hypothetical"]
@@ -149,6 +150,10 @@ class AbstractTechnique:
     def kept(self, program: Program) -> Numeric:
         """Share kept on the technique's axis (tokens, bits / 16, ...), for the evidence on fidelity."""
 
+    def settle(self, program: Program, context: Context) -> Program:
+        """Once all techniques are in: what depends on what the others left behind. Most have nothing to settle."""
+        return program
+
 
 def name_of(technique: type[AbstractTechnique]) -> str:
     """`KvQuant` is `kv_quant`: the name of a technique is its module's."""
@@ -237,16 +242,18 @@ def compose(
     uses: list[tuple[str, AbstractTechnique, Numeric]] = []
     for name, technique in ordered:
         uses.append((name, technique, technique.kept(program)))
-        program = _applied(technique, program, context)
+        program = _everywhere(technique.apply, program, context)
+    for _, technique in ordered:
+        program = _everywhere(technique.settle, program, context)
     return program, uses
 
 
-def _applied(technique: AbstractTechnique, program: Program, context: Context) -> Program:
-    """The technique on every way the request may go, branches of branches first."""
+def _everywhere(change: Callable[[Program, Context], Program], program: Program, context: Context) -> Program:
+    """The change on every way the request may go, branches of branches first."""
     if program.branches:
-        branches = tuple(replace(item, program=_applied(technique, item.program, context)) for item in program.branches)
+        branches = tuple(replace(item, program=_everywhere(change, item.program, context)) for item in program.branches)
         program = replace(program, branches=branches)
-    return technique.apply(program, context)
+    return change(program, context)
 
 
 def _place(item: tuple[str, AbstractTechnique]) -> tuple[int, float, str]:

@@ -49,7 +49,8 @@ class ChunkAttention(AbstractTechnique):
         dense = maximum(attention.pairs(shape), 1e-9)
         local = reduction.chunk_pairs(attention, shape, self.chunk)
         rows = shape.query.visual * attention.visual + shape.query.text * attention.text
-        beyond = maximum(1.0 - self.chunk / maximum(shape.query.total + shape.cached.total, 1.0), 0.0)
+        new, start = (part.visual * attention.visible_visual + part.text * attention.visible_text for part in (shape.query, shape.cached))
+        beyond = maximum(start + new - maximum(start, self.chunk), 0.0) / maximum(new, 1e-9)  # share of the rows behind the first chunk
         return minimum((local + self.history * rows * beyond) / dense, 1.0)
 
     def apply(self, program: Program, context: Context) -> Program:

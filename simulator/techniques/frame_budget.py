@@ -21,7 +21,7 @@ class FrameBudget(AbstractTechnique):
 
     about: ClassVar[About] = About(
         title="Budget of visual tokens per frame",
-        site=Site.PROJECTOR,
+        site=Site.PROJECTED,
         family="frame_budget",
         entry="pvc",
         axis="visual_tokens",

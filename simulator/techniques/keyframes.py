@@ -59,7 +59,8 @@ class Keyframes(AbstractTechnique):
         vision = context.model.vision
         frames = _crops(program) * float(vision.temporal_patch if vision else 1)
         grids = tuple(replace(grid, crops=maximum(grid.crops * share, minimum(grid.crops, 1.0))) for grid in seen.grids)
-        chosen = replace(seen, grids=grids, separators=seen.separators * share, images=seen.images * share)
+        left = sum((grid.crops for grid in grids), start=0.0 * share) / maximum(_crops(program), 1e-9)  # one of a kind stays
+        chosen = replace(seen, grids=grids, separators=seen.separators * left, images=seen.images * left)
         program = with_tower(replace(program, visual_input=chosen), replace(tower, grids=grids))
         if self.scorer == "prompter":  # the encoder itself has seen all; the projector gets what is chosen
             fewer = tuple(replace(layer, keep=layer.keep * share) for layer in tower.projector)

@@ -85,13 +85,12 @@ class KvEvict(AbstractTechnique):
         kept = budgets.fullest_group(share, heads, group if self.layout == "varlen" else 1.0, STEEP[self.head_shape])
         visual = where(self.tokens > 0.0, minimum(kept, self.tokens / maximum(seen.visual, 1.0)), kept)
         text: Numeric = 1.0 if self.text_kept else kept
-        newest = minimum(self.window, seen.text)
-        extra = minimum(self.window - newest, seen.visual) * (1.0 - visual) + newest * (1.0 - text)
+        newest = minimum(self.window, seen.text)  # the end of the prompt is text, and before it are pictures
+        pictures = minimum((self.window - newest) / maximum(seen.visual, 1e-9), 1.0)
         return replace(layer, cache=replace(
             cache,
-            resident_visual=cache.resident_visual * visual,
-            resident_text=cache.resident_text * text,
-            resident_extra=cache.resident_extra + extra,
+            resident_visual=cache.resident_visual * (visual + (1.0 - visual) * pictures),
+            resident_text=cache.resident_text * (text + (1.0 - text) * newest / maximum(seen.text, 1e-9)),
         ))  # fmt: skip
 
     @classmethod

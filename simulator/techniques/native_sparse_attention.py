@@ -54,6 +54,18 @@ class NativeSparseAttention(AbstractTechnique):
         seen = context / self.stride + self.block * self.select + self.window
         return 1.0 - self.share * (1.0 - minimum(seen / maximum(context, 1.0), 1.0))
 
+    def _mean_read(self, first: Numeric, more: Numeric) -> Numeric:
+        """The same for a context that grows from `first` by `more` tokens: read over seen, both summed over the answer.
+
+        Up to `few` tokens a row reads all it sees, then its blocks and window and one in `stride` tokens.
+        """
+        near, last = self.block * self.select + self.window, first + more
+        few = near / maximum(1.0 - 1.0 / self.stride, 1e-9)
+        turn = minimum(maximum(few, first), last)
+        whole, part = (turn - first) * (turn + first) / 2.0, (last - turn) * ((last + turn) / 2.0 / self.stride + near)
+        share = where(more > 0.0, (whole + part) / maximum(more * (first + last) / 2.0, 1e-9), minimum((first / self.stride + near) / first, 1.0))
+        return 1.0 - self.share * (1.0 - minimum(share, 1.0))
+
     def kept(self, program: Program) -> Numeric:
         return self._read(program.visual + program.text)
 
@@ -67,7 +79,6 @@ class NativeSparseAttention(AbstractTechnique):
 
     def apply(self, program: Program, context: Context) -> Program:
         layers = reduction.thin_attention(program, self._pairs, 0, _NAME)
-        layers = edit(layers, lambda layer: self._decode(program, layer))
         extras: list[Extra] = []
         for layer, attention in reduction.causal_runs(program):
             rows = reduction.prompt_shape(program, layer).query
@@ -81,11 +92,18 @@ class NativeSparseAttention(AbstractTechnique):
             )
         return reduction.with_extras(replace(program, decoder=replace(program.decoder, layers=layers)), extras)
 
+    def settle(self, program: Program, context: Context) -> Program:
+        """A step reads its blocks and its window of what is left of the prompt, whatever evicted or fetched the rest."""
+        layers = edit(program.decoder.layers, lambda layer: self._decode(program, layer))
+        return replace(program, decoder=replace(program.decoder, layers=layers))
+
     def _decode(self, program: Program, layer: Layer) -> Layer:
-        if layer.cache is None or not any(isinstance(op, Attention) and op.mask == "causal" for op in layer.decode):
+        step = budgets.attention_of(layer)
+        if layer.cache is None or step is None or step.mask != "causal":
             return layer
-        tokens = budgets.prompt(program, layer).total
-        first, read = self._read(tokens), self._read(tokens + maximum(program.output - 1.0, 0.0) / 2.0)  # on average over the answer
+        left = budgets.resident(program, layer)
+        tokens = left.visual * step.visible_visual + left.text * step.visible_text
+        first, read = self._read(tokens), self._mean_read(tokens + 1.0, maximum(program.output - 1.0, 0.0))  # a row sees itself
         ops = tuple(
             replace(op, density=op.density * read, reuse=op.reuse * read) if isinstance(op, Attention) else op for op in layer.decode
         )

@@ -19,7 +19,7 @@ class SpatialPooling(AbstractTechnique):
 
     about: ClassVar[About] = About(
         title="Spatial pooling of visual tokens",
-        site=Site.PROJECTOR,
+        site=Site.PROJECTED,
         family="spatial_pooling",
         entry="longva",
         axis="visual_tokens",

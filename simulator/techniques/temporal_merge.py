@@ -25,7 +25,7 @@ class TemporalMerge(AbstractTechnique):
 
     about: ClassVar[About] = About(
         title="Tokens of neighbouring frames merged",
-        site=Site.PROJECTOR,
+        site=Site.PROJECTED,
         family="temporal_merge",
         entry="dycoke",
         axis="visual_tokens",
@@ -46,7 +46,7 @@ class TemporalMerge(AbstractTechnique):
     def kept(self, program: Program) -> Numeric:
         frames = maximum(sum((grid.crops for grid in program.visual_input.grids), start=program.visual * 0.0), 1.0)
         merged = ceil(frames / maximum(self.factor, 1.0)) / frames
-        return where(frames > 1.0, where(self.factor > 0.0, merged, self.keep), 1.0)
+        return where(frames > 1.0, where(self.factor > 0.0, merged, maximum(self.keep, 1.0 / frames)), 1.0)  # the first stays whole
 
     def apply(self, program: Program, context: Context) -> Program:
         keep, hidden = self.kept(program), program.decoder.hidden

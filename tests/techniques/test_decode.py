@@ -12,6 +12,7 @@ from simulator import Scenario, Space, Workload, sweep
 from simulator.acceptance import acceptance_of, expected_accepted
 from simulator.attention import Attention
 from simulator.budgets import spread
+from simulator.evaluate import Run
 from simulator.ops import Shape, Tokens
 from simulator.program import edit
 from simulator.spec.source import SpecError
@@ -90,6 +91,21 @@ def test_layer_budgets_one_by_one() -> None:
     assert memory.kv_bytes_resident == pytest.approx(sum((b * VISUAL + TEXT) for b in budgets) * TOKEN / 28)
     with pytest.raises(SpecError, match="layer_budgets"):
         run(program(), KvEvict(layer_budgets=(0.1, 0.2)))
+
+
+@pytest.mark.parametrize("budget", [0.1, 0.5, 0.9])
+def test_retrieval_chooses_among_what_the_window_kept_too(budget: float) -> None:
+    """A window over the whole prompt evicts nothing, and a quarter of the pictures is read, whatever the budget would have been."""
+    both, alone = (run(program(), *uses) for uses in ((KvEvict(budget=budget, window=1e4), KvRetrieve(keep=0.25)), (KvRetrieve(keep=0.25),)))
+    assert bytes_of(both).kv_bytes_read_per_step == pytest.approx(bytes_of(alone).kv_bytes_read_per_step)
+    assert model_flops(both) == pytest.approx(model_flops(alone))
+
+
+def model_flops(done: Run) -> float:
+    """FLOPs of decoding without those of choosing."""
+    chosen = sum(extra.op.work(extra.shape).flops * extra.repeats * (done.steps["decode"] if extra.per_step else 1.0)
+                 for extra in done.program.extras if extra.stage == "decode" and extra.counted)  # fmt: skip
+    return float(done.totals["decode"].flops - chosen)
 
 
 def test_windowed_layers_are_left_alone() -> None:

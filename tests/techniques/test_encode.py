@@ -115,10 +115,19 @@ def test_learned_queries_keep_their_number() -> None:
     assert plain.flops("project") - result.flops("project") == pytest.approx(0.75 * keys)
 
 
+def test_what_the_projector_puts_out_is_thinned_after_what_goes_into_it() -> None:
+    """Ten tokens a crop go through the projector, whichever block scored them, and half of those on."""
+    for layer in (-2, 0, 5):
+        result = toy.with_(PostEncoderReduce(dominant=10.0, layer=layer), FrameBudget(keep=0.5))
+        assert result.program.visual == pytest.approx(10.0) and result.program.assumptions == ()
+        assert result.flops("project") == pytest.approx(float(toy.with_(PostEncoderReduce(dominant=10.0)).flops("project")))
+
+
 def test_budget_per_frame_and_frames_into_one() -> None:
     assert toy.with_(FrameBudget(tokens=50.0), crops=8.0).program.visual == pytest.approx(400)
     assert toy.with_(TemporalMerge(factor=6.0), crops=8.0).program.visual == pytest.approx(2 * 144)
     assert toy.with_(TemporalMerge(keep=0.5), crops=1.0).program.visual == 144
+    assert toy.with_(TemporalMerge(keep=0.25), crops=2.0).program.visual == pytest.approx(144)  # the first frame stays whole
     both = toy.with_(TemporalMerge(factor=6.0), FrameBudget(tokens=64.0), crops=6.0)
     assert both.program.visual == pytest.approx(64)
 

@@ -13,6 +13,7 @@ from simulator.techniques.embedding_cache import EmbeddingCache
 from simulator.techniques.frozen_visual import FrozenVisual
 from simulator.techniques.in_llm_prune import InLlmPrune
 from simulator.techniques.keyframes import Keyframes
+from simulator.techniques.kv_evict import KvEvict
 from simulator.techniques.native_sparse_attention import NativeSparseAttention
 from simulator.techniques.pre_llm_reduce import PreLlmReduce
 from simulator.techniques.prefix_cache import PrefixCache
@@ -184,6 +185,34 @@ def test_chunks_make_prefill_linear() -> None:
     assert costs[2] - costs[1] == pytest.approx(costs[1] - costs[0], rel=1e-3)
     dense = [float(toy.measure(toy.program(crops=crops)).flops("prefill")) for crops in (100.0, 200.0, 300.0)]
     assert dense[2] - dense[1] > 1.2 * (dense[1] - dense[0])
+
+
+def test_rows_after_a_cached_prefix_see_their_own_chunk_and_the_history() -> None:
+    """288 cached tokens, 20 new rows, chunks of 100: twelve rows end the third chunk and eight begin the fourth, all behind the first."""
+    local = sum(range(89, 101)) + sum(range(1, 9))
+    result = toy.with_(ChunkAttention(chunk=100.0, history=10.0), PrefixCache(visual=1.0, text=0.0))
+    assert result.flops("prefill") == pytest.approx(HEAD + 32 * layer_flops(TEXT, TEXT, local + 10 * TEXT))
+    within_first = toy.with_(ChunkAttention(chunk=1000.0, history=10.0), PrefixCache(visual=1.0, text=0.0))
+    assert within_first.flops("prefill") == pytest.approx(HEAD + 32 * layer_flops(TEXT, TEXT, sum(range(289, 309))))
+
+
+def test_a_step_reads_its_blocks_of_what_eviction_left() -> None:
+    """A quarter of 288 visual tokens and the text: as many as a prompt a quarter as long."""
+    sparse = NativeSparseAttention(stride=1e4, block=8.0, select=4.0, window=16.0)
+    evicted, short = toy.with_(sparse, KvEvict(budget=0.25)), toy.with_(sparse, crops=0.5)
+    assert evicted.flops("decode") == pytest.approx(float(short.flops("decode")), rel=1e-12)
+    assert evicted.memory.kv_bytes_read_per_step == pytest.approx(float(short.memory.kv_bytes_read_per_step), rel=1e-12)
+
+
+@pytest.mark.parametrize("output", [1.0, 2.0, 60.0])
+def test_steps_of_sparse_attention_are_summed_where_they_begin_to_choose(output: float) -> None:
+    """Up to 48 tokens a step reads all, then 48: by hand over an answer that passes that number."""
+    sparse = NativeSparseAttention(stride=1e9, block=8.0, select=4.0, window=16.0)
+    result, dense = (toy.with_(*uses, crops=0.0625, text=20.0, output=output) for uses in ((sparse,), ()))  # 9 visual tokens
+    steps = round(float(dense.run.steps["decode"]))
+    contexts = [29.0 + 1.0 + step for step in range(steps)]
+    saved = 4 * HEADS * SIZE * 32 * sum(max(context - 48.0, 0.0) for context in contexts)
+    assert dense.flops("decode") - result.flops("decode") == pytest.approx(saved, rel=0.03)
 
 
 def test_one_pattern_of_pairs_at_a_time() -> None:

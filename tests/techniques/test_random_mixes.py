@@ -156,21 +156,41 @@ def is_sound(scenario: Scenario) -> None:
         assert 0.0 <= found.low <= found.retained <= found.high
 
 
+def parts(use: TechniqueUse) -> set[str]:
+    """General techniques that a use is made of."""
+    return {use.kind} if use.kind in TECHNIQUES else {part for part, _ in presets()[use.kind].parts}
+
+
+def dense(scenario: Scenario) -> Scenario:
+    """The same without chunk-local attention."""
+    kept = tuple(use for use in scenario.techniques if "chunk_attention" not in parts(use))
+    return scenario.model_copy(update={"techniques": kept})
+
+
 def gains_nothing_by_dropping(scenario: Scenario) -> None:
     """Half of a share never costs model FLOPs in any stage (what choosing costs is counted apart).
 
-    To five parts in a million: a cache budget that layers share moves to those where sparse attention does not cap it. Where only the end
-    of a prompt is new, chunk-local attention sees what of its chunk lies before it: that rises and falls with the prompt.
+    Three corners are real. Rows behind a cached prefix see what of their chunk lies before them, which rises and falls with the length
+    of the prefix (chunks of 100: 94.5 tokens on average for the last twelve rows of one, 4.5 for the first eight of the next; up to 27 % of
+    the prefill of a small model): they are held against attention to everything instead. And native sparse attention reads
+    by one row what a verified draft reads by many, so that a step of thousands of rows is off where its budget begins to bind, by 4e-4.
+    Crops merged over time leave one of their mean size: without the small tiles of a tiled picture that is a larger one (836 tokens in
+    two crops for 943 in three, and so 418 for 316), and such pictures are no frames.
     """
-    if {"chunk_attention", "prefix_cache"} <= {use.kind for use in scenario.techniques}:
-        return
+    kinds = set[str]().union(*(parts(use) for use in scenario.techniques))
+    sawtooth = {"chunk_attention", "prefix_cache"} <= kinds
+    slack = 1e-3 if {"native_sparse_attention", "speculative"} <= kinds else 1e-9
     for more, less in with_less(scenario):
-        before, after = evaluated(more), evaluated(less)
+        before, after = evaluated(dense(more) if sawtooth else more), evaluated(less)
         if before is None or after is None:
+            continue
+        if "temporal_merge" in kinds and len(after.program.visual_input.grids) > 1:
             continue
         one, two = model_flops(before), model_flops(after)
         for stage, flops in one.items():
-            assert two[stage] <= flops * (1 + 5e-6) + 1.0, (stage, less.techniques)
+            if sawtooth and stage != "prefill":
+                continue
+            assert two[stage] <= flops * (1 + slack) + 1.0, (stage, less.techniques)
 
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
