@@ -80,7 +80,7 @@ def test_any_text_survives_yaml(text: str) -> None:
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        ({"fits": "x"}, "fits: 'x'"), ({"reserve_bytes": float("inf")}, "reserve_bytes"), ({"kernels": {"norm": float("inf")}}, "kernels.norm"),
+        ({"fits": "x"}, "'x' has no kernels"), ({"reserve_bytes": float("inf")}, "reserve_bytes"), ({"kernels": {"norm": float("inf")}}, "kernels.norm"),
         ({"step": {"seconds": float("inf"), "spread": 0.1, "source": {"kind": "assumed", "reference": "none"}}}, "step.seconds"),
         ({"step": {"seconds": 0.1, "spread": 1e300, "source": {"kind": "assumed", "reference": "none"}}}, "step.spread"),
     ],

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simulator.efficiency.catalogue import FAMILY, VECTOR
+from simulator.efficiency.default import FORMS
 from simulator.efficiency.fits import fits_of
 from simulator.efficiency.kernels import Kernels, kernels_for
 from simulator.efficiency.select import ROOFLINES, frameworks_of, newest
@@ -82,6 +83,9 @@ def kernel_seconds(
         raise ValueError(f"op: {op!r} is not accepted; accepted: {', '.join(SHAPES)}")
     if format not in FORMATS:
         raise ValueError(f"format: {format!r} is not accepted; accepted: {', '.join(FORMATS)}")
+    passes = sorted(name for name, (form, _) in FORMS.items() if form == "stream")
+    if kind not in passes:
+        raise ValueError(f"kind: {kind!r} is not accepted; accepted: {', '.join(passes)}")
     device = load_hardware(hardware) if isinstance(hardware, str) else hardware
     chip = device.chip
     rate(chip, format)

@@ -36,7 +36,7 @@ BORROWED = 0.08  # log half-width added when a fit is another framework's; run-t
 def frameworks_of(engine: str, op: str = "") -> tuple[str, ...]:
     """Frameworks of an engine (for an op), best first."""
     if engine not in ENGINES:
-        raise SpecError(f"engine: fits: {engine!r} has no kernels; accepted: {', '.join((*ENGINES, *ROOFLINES))}")
+        raise SpecError(f"engine: {engine!r} has no kernels (fits); accepted: {', '.join((*ENGINES, *ROOFLINES))}")
     known = ENGINES[engine]
     return tuple(dict.fromkeys((engine, "vllm", *known))) if op == "all_reduce" and engine in PEER_MEMORY else known
 

@@ -81,3 +81,9 @@ def test_bad_input_is_refused_in_one_line(change: dict[str, object], word: str) 
     with pytest.raises(ValueError, match=word) as caught:
         kernel_seconds(**given)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["foo", "gemm", "all_reduce"])
+def test_an_elementwise_kernel_is_one(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"kind: '{kind}' is not accepted; accepted: activation"):
+        kernel_seconds("elementwise", "h100-sxm", kind=kind, bytes=1e6)
