@@ -57,6 +57,10 @@ class Space:
             raise SpecError(f"base: {type(base).__name__} is not accepted; a Scenario (`read_space` takes plain data)")
         if not isinstance(axes, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SpecError(f"axes: {type(axes).__name__} is not accepted; a mapping of path to values")
+        if when is not None and not isinstance(when, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise SpecError(f"when: {type(when).__name__} is not accepted; a mapping of path to condition")
+        if isinstance(constraints, Mapping):
+            raise SpecError(f"constraints: {type(constraints).__name__} is not accepted; a list of conditions")
         self.axes: tuple[Axis, ...] = tuple(make_axis(path, values, base) for path, values in axes.items())
         self.constraints: tuple[Rule, ...] = listed(constraints)
         self.when = dict(when or {})

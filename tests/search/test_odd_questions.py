@@ -146,6 +146,8 @@ def test_break_even_without_values_is_an_error() -> None:
         (lambda: Space(BASE, {"hardware": ["l40s"]}, wild([3])), "constraint: 3 is not accepted; a text"),
         (lambda: Space(wild({"model": "a"}), {}), "base: dict is not accepted; a Scenario"),
         (lambda: Space(BASE, wild([])), "axes: list is not accepted; a mapping"),
+        (lambda: Space(BASE, {}, when=wild(["a"])), "when: list is not accepted; a mapping"),
+        (lambda: Space(BASE, {}, wild({"a": 1})), "constraints: dict is not accepted; a list"),
         (lambda: Space(BASE, {"workload.batch": wild({"from": 1})}), "a list of values"),
         (lambda: Space(BASE, {"workload.image": ["640x480", (640, 480)]}), "is given twice"),
         (lambda: Space(BASE, {"techniques.fastv": [True, True]}), "True is given twice"),
