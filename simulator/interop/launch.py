@@ -168,15 +168,16 @@ def _values(case: Case, made: Layout, engine: str) -> dict[str, Any]:
     running = load_engine(engine) if case.engine.name != engine else case.engine
     shared = made.replicas if made.joined else 1
     batch = math.ceil(case.batch / parallel.dp)
+    kinds = {name_of(type(item)) for _, item in case.techniques}
     frames = [float(clip.frames) for clip in case.clips if clip.frames is not None]
     return {
         "tp": parallel.tp, "pp": parallel.pp, "ep": parallel.ep, "replicas": made.replicas, "joined": made.joined,
-        "width": parallel.tp * shared, "shared": shared, "format": case.format,
+        "width": parallel.tp * shared, "shared": shared, "compute": case.format,
         "encoder_data": parallel.encoder == "data" and parallel.tp > 1 and bool(program.towers),
         "images": int(sum(float(picture.count) for picture in case.pictures)), "videos": len(case.clips), "frames": int(max(frames, default=0)),
         "sampled": any(clip.frames is None for clip in case.clips),
         "context": int(min(math.ceil(tokens / 256) * 256, limit)), "batch": batch, "server_batch": batch * shared,
-        "chunked": any(name_of(type(item)) == "chunked_prefill" for _, item in case.techniques),
+        "chunked": "chunked_prefill" in kinds, "requantised": "weight_quant" in kinds,
         "memory": f"{running.memory_share:g}", "weight_gb": float(measure(case).memory.weight_bytes) / 1e9,
     }  # fmt: skip
 

@@ -138,6 +138,8 @@ def test_formats_are_flags_or_checkpoints_to_find() -> None:
             assert online != ("QUANTISED_CHECKPOINT" in made.command and any(f"quantised to {format}" in note for note in made.notes))
         assert "quantis" not in of(engine).command.lower() and "float16" not in of(engine).script()
         assert "float16" in of(engine, format="fp16").script()
+        both = of(engine, format="fp8", techniques=("weight_quant",))  # the weights' own format counts
+        assert "--quantization" not in both.command and sum("QUANTISED_CHECKPOINT" in note for note in both.notes) == 1
         awq = of(engine, techniques=("weight_quant",))
         assert "QUANTISED_CHECKPOINT" in awq.command and any("4 bits" in note for note in awq.notes)
 
@@ -174,6 +176,7 @@ def test_limits_of_a_shared_scheduler_count_all_replicas() -> None:
 def test_widths_that_differ_are_not_one() -> None:
     made = of("vllm", techniques=("kv_quant:bits=8,k_bits=4",))
     assert "kv-cache-dtype" not in made.command and "bits 4 of K and 8 of V" in made.lacking[0] and made.unset == ("kv_quant",)
+    assert of("vllm", techniques=("kv_quant:bits=2",)).lacking[0].startswith("kv_quant with bits 2.0: vllm has no flag for it")
     assert "--kv-cache-dtype fp8" in of("vllm", techniques=("kv_quant:bits=2,k_bits=8,v_bits=8",)).command
 
 
