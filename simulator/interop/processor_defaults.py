@@ -110,6 +110,7 @@ _FAMILIES: dict[str, Callable[[Given], Preprocessing]] = {
             documents.keye,
             documents.ernie4_5_vl_moe,
             documents.dots_ocr,
+            documents.hunyuan_vl,
             documents.xcomposer2,
             documents.llava_onevision_1_5,
         )

@@ -16,6 +16,7 @@ class Native(Spec):
     merge: patches per side that become one visual token. temporal_patch: a still picture is repeated to fill it. With `volume` the
     area bounds hold for frames x height x width (a picture counts as temporal_patch frames). max_ratio: pictures that are longer than this
     times their width are refused. enlarge: a side below patch x merge is enlarged to it first, one after the other (PaddleOCR-VL).
+    framed: a learned vector ends every row of tokens, one comes before and one after them (HunyuanOCR).
     """
 
     kind: Literal["native"] = "native"
@@ -27,6 +28,7 @@ class Native(Spec):
     volume: bool = False
     max_ratio: float = Field(default=200.0, ge=1.0)
     enlarge: bool = False
+    framed: bool = False
     video: VideoSampling | None = None
 
 

@@ -35,7 +35,7 @@ PREFIXES = {  # parameter-name prefixes of the vision path: (tower, projector, l
                "model.image_tower.", "model.video_tower.",
                "model.embed_tokens_extend.image_embed.img_processor."),
     "projector": ("model.multi_modal_projector.", "multi_modal_projector.", "model.aligner.", "model.vision_projection.", "model.connector.", "model.mm_projector.",
-                  "model.image_newline", "model.resampler_model.", "model.visual.merger.", "model.visual.deepstack_merger_list.",
+                  "model.image_newline", "model.resampler_model.", "model.vision_tower.patch_merger.", "model.visual.merger.", "model.visual.deepstack_merger_list.",
                   "model.visual.downsample.", "vision_model.vision_adapter.",
                   "model.vision_tower.head_", "model.embed_vision.", "model.projector.", "model.visual_embeddings_table.",
                   "model.embed_tokens_extend.image_embed.img_projection", "model.embed_tokens_extend.image_embed.global_img",

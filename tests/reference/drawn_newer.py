@@ -75,6 +75,13 @@ def _qianfan(draw: Draw) -> Config:
     return _top(_text(draw, "qwen3"), vision | {"norm_type": draw.of(["layer_norm", "rms_norm"])}, downsample_ratio=0.5)
 
 
+def _hunyuan(draw: Draw) -> Config:
+    text = draw.sizes() | draw.flags("attention_bias") | {"model_type": "hunyuan_vl_text"}
+    vision = draw.tower(model_type="hunyuan_vl_vision", max_image_size=512, spatial_merge_size=2)
+    del vision["image_size"]
+    return _top(text, vision)
+
+
 NEWER: dict[str, Callable[[Draw], Config]] = {
     "molmo2": _molmo2,
     "aria": _aria,
@@ -83,5 +90,6 @@ NEWER: dict[str, Callable[[Draw], Config]] = {
     "ernie4_5_vl_moe": _ernie,
     "exaone4_5": _exaone,
     "janus": _janus,
+    "hunyuan_vl": _hunyuan,
     "qianfan_ocr": _qianfan,
 }

@@ -98,6 +98,12 @@ def ernie(case: dict[str, Any], width: int, height: int) -> int:
     return tall // 28 * (wide // 28)
 
 
+def hunyuan(case: dict[str, Any], width: int, height: int) -> int:
+    rules = module("hunyuan_vl.image_processing_hunyuan_vl")
+    tall, wide = rules.smart_resize(height, width, factor=32, min_pixels=512 * 512, max_pixels=2048 * 2048)
+    return tall // 32 * (wide // 32 + 1) + 2
+
+
 def aria(case: dict[str, Any], width: int, height: int) -> int:
     return 256
 
@@ -119,6 +125,7 @@ MORE_CASES: dict[str, tuple[Rule, str, dict[str, Any], dict[str, Any]]] = {
     "molmo": (molmo, "molmo", {"vision_config": {"image_size": 336, "patch_size": 14}}, {}),
     "paddleocr-vl": (paddleocr_vl, "paddleocr_vl", _NATIVE, {}),
     "ernie-4.5-vl": (ernie, "ernie4_5_vl_moe", _NATIVE, {}),
+    "hunyuan-ocr": (hunyuan, "hunyuan_vl", {"vision_config": {"patch_size": 16, "spatial_merge_size": 2}}, {}),
     "aria": (aria, "aria", {"vision_config": {"patch_size": 14}}, {}),
     "phi-3.5-vision": (phi3_v, "phi3_v", {"vision_config": {"image_size": 336, "patch_size": 14}}, {"num_crops": 16}),
 }

@@ -62,7 +62,7 @@ def native(scheme: Native, width: Numeric, height: Numeric) -> View:
     w, h = bounded(width, height, factor, scheme.min_pixels, scheme.max_pixels, frames, frames)
     rows, columns = h / scheme.patch, w / scheme.patch
     grid = Grid(1.0, rows, columns, rows * columns / scheme.merge**2, w * h * scheme.temporal_patch)
-    return View((grid,), 0.0, w * h)
+    return View((grid,), rows / scheme.merge + 2.0 if scheme.framed else 0.0, w * h)
 
 
 def longest_edge(scheme: LongestEdge, width: Numeric, height: Numeric) -> View:

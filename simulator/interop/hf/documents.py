@@ -1,4 +1,4 @@
-"""Encoders and projectors at a picture's own aspect ratio of models that came for documents: GLM-OCR, PaddleOCR-VL, dots.ocr; ERNIE 4.5 VL."""
+"""Encoders and projectors at a picture's own aspect ratio of models that came for documents: GLM-OCR, PaddleOCR-VL, dots.ocr, HunyuanOCR; ERNIE 4.5 VL and RICE."""
 
 from __future__ import annotations
 
@@ -135,3 +135,33 @@ def rice(fields: Fields) -> VisionEncoder:
         stem_norm_parameters=2 * hidden,
         other_parameters=hidden + hidden // heads // 2,
     )
+
+
+def hunyuan(fields: Fields) -> VisionEncoder:
+    """HunyuanOCR: stored positions of the largest picture, no norm after the blocks."""
+    hidden, blocks = plain(fields)
+    patch = fields.side("patch_size")
+    stored = (fields.size("max_image_size") // patch) ** 2 + 1
+    return VisionEncoder(
+        name="Hunyuan ViT",
+        hidden=hidden,
+        patch=patch,
+        patch_kernel=patch,
+        patch_bias=True,
+        channels=fields.size("num_channels"),
+        stack=blocks,
+        other_parameters=hidden * stored,
+    )
+
+
+def hunyuan_merger(top: Fields, vision: Fields, text: Fields) -> Projector:
+    """HunyuanOCR: a convolution on 2 x 2 patches, a second matrix, one more on tokens and newlines, norms before and after; a newline and
+    three further vectors."""
+    hidden, merge, out = vision.size("hidden_size"), vision.size("spatial_merge_size"), text.size("hidden_size")
+    steps = (
+        norm(hidden, hidden, "patches"),
+        *mlp((hidden * merge**2, 2 * hidden, 4 * hidden), "merged"),
+        linear("linear", 4 * hidden, out, True, "tokens"),
+        norm(out, out, "tokens"),
+    )
+    return Projector(kind="patch-merger", merge=merge, steps=steps, other_parameters=4 * hidden + 3 * out)

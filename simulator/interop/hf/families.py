@@ -159,6 +159,7 @@ FAMILIES: dict[str, Family] = {
         router_bias=True,
     ),
     "hunyuan_v1_dense": Family(qkv_bias=_BIAS, o_bias=_BIAS, qk_norm="head"),
+    "hunyuan_vl_text": Family(qkv_bias=_BIAS, o_bias=_BIAS, qk_norm="head"),
     "gpt_oss": Family(
         qkv_bias=_BIAS,
         o_bias=_BIAS,

@@ -55,6 +55,7 @@ TOWERS: dict[str, Callable[[Fields], VisionEncoder]] = {
     "exaone4_5_vision": native.qwen,
     "radio": shuffled.radio,
     "rice_vit": documents.rice,
+    "hunyuan_vl_vision": documents.hunyuan,
     "janus_vision_model": shuffled.janus_tower,
     "qianfan_ocr_vision": square.internvl,
 }

@@ -98,9 +98,14 @@ def dots_ocr(given: Given) -> Preprocessing:
     return _own(given, 3136, 11289600)
 
 
-def _own(given: Given, low: int, high: int, enlarge: bool = False) -> Preprocessing:
+def hunyuan_vl(given: Given) -> Preprocessing:
+    """HunyuanOCR: rows of tokens end in a learned vector, one stands before and one after all."""
+    return _own(given, 512 * 512, 2048 * 2048, framed=True)
+
+
+def _own(given: Given, low: int, high: int, enlarge: bool = False, framed: bool = False) -> Preprocessing:
     low, high = pixels(given, low, high)
-    patch, merge = given.encoder("patch_size", 14), given.encoder("spatial_merge_size", 2)
+    patch, merge = given.encoder("patch_size", 16 if framed else 14), given.encoder("spatial_merge_size", 2)
     return Native(
-        patch=patch, merge=merge, min_pixels=low, max_pixels=high, temporal_patch=1, enlarge=enlarge
+        patch=patch, merge=merge, min_pixels=low, max_pixels=high, temporal_patch=1, enlarge=enlarge, framed=framed
     )

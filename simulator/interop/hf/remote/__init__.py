@@ -41,6 +41,7 @@ _TRANSLATIONS: dict[str, Callable[[Config], Config]] = {
     "molmo": documents.molmo,
     "molmo2": documents.molmo2,
     "aria": documents.aria,
+    "hunyuan_vl": documents.hunyuan_vl,
     "moondream1": documents.moondream,
     "ernie4_5_moe_vl": documents.ernie_vl,
     "Keye": documents.keye,

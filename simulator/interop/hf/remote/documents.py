@@ -98,3 +98,11 @@ def moondream(config: Config) -> Config:
     text = renamed(sizes | read, words) | {"model_type": "phi", "tie_word_embeddings": False, "qk_layernorm": False}
     changed = {"model_type": "moondream", "vision_config": vision, "text_config": text, "tie_word_embeddings": False}
     return {**config, **changed, "proj_inner_dim": seen.get("proj_inner_dim", 8192)}
+
+
+def hunyuan_vl(config: Config) -> Config:
+    """HunyuanOCR as released: a flat file with names of its own."""
+    names = {"attention_head_dim": "head_dim", "org_vocab_size": "vocab_size"}
+    if isinstance(config.get("text_config"), dict):
+        return {**config, "text_config": renamed(part(config, "text_config"), names)}
+    return {**config, "text_config": renamed(flat_text(config, "hunyuan_vl_text"), names)}
