@@ -8,7 +8,7 @@ import pytest
 
 from simulator import Estimate, Image, Scenario, Workload, estimate, load_hardware, load_model
 from simulator.build.language import build_decoder
-from simulator.ops import Experts, Shape, Tokens
+from simulator.ops import Collective, Experts, Shape, Tokens
 from simulator.program import STAGES
 from simulator.spec.source import SpecError
 
@@ -130,3 +130,11 @@ def test_what_is_assumed_of_experts_and_formats_is_said() -> None:
     notes = _estimate(model="kimi-vl-a3b", format="fp8").assumptions
     assert any("evenly at random" in note for note in notes) and any("linear layers of the language model" in note for note in notes)
     assert not any("evenly" in note or "linear layers" in note for note in _estimate().assumptions)
+
+
+@pytest.mark.parametrize(("tp", "ep"), [(1, 8), (2, 8)])
+def test_a_row_goes_once_to_each_device_that_holds_one_of_its_experts(tp: int, ep: int) -> None:
+    """8 of 128 experts on 8 devices: 8 (1 - (7/8)^8) = 5.25 of them are met by a row of 2,048 values in 16 bits, both ways."""
+    layer = build_decoder(load_model("qwen3-vl-30b-a3b"), tp=tp, ep=ep).layers[0]
+    sent = [op.work(Shape("prefill", 1.0, Tokens(0.0, 100.0))).dims[0] for op in layer.prefill if isinstance(op, Collective) and op.kind == "all_to_all"]
+    assert sent == pytest.approx([100 * 8 * (1 - (7 / 8) ** 8) * 2048 * 2 / tp] * 2)

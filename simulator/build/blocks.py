@@ -119,7 +119,8 @@ def _routed(
     here = spec.active * replicas / ep
     router = Matmul("router", total, float(hidden), weight_bits=16.0, bias=spec.router_bias, visual=visual, text=text)
     ops: list[AbstractOp] = [router, Elementwise("topk", "topk", total, 2.0 * spec.active, visual=visual, text=text)]
-    exchanged = spec.active * hidden
+    # A row goes once to each device that holds any of its experts, from one of the tp devices that have it (DeepEP, 2025).
+    exchanged = ep * (1.0 - (1.0 - 1.0 / ep) ** spec.active) * hidden / tp
     if ep > tp:
         ops.append(Collective("all_to_all", "all_to_all", exchanged, float(ep), visual=visual, text=text))
     ops.append(Elementwise("permute", "gather", here * hidden, here * hidden, visual=visual, text=text))
