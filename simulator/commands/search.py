@@ -83,18 +83,20 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(rows_of(front)))
         return 0
     _print(front, axes, objectives)
-    print(f"{len(front)} winners of {len(frame)} rows ({space.size} points in the space)" + ("" if len(front) else _why(frame, rules, args.ready, space)))
+    print(f"{len(front)} winners of {len(frame)} rows ({space.size} points in the space)" + ("" if len(front) else _why(frame, rules, args.ready, space, objectives)))
     return 0
 
 
-def _why(frame: pd.DataFrame, rules: Sequence[Any], ready: str | None, space: Space) -> str:
-    """Which condition how many rows satisfy."""
+def _why(frame: pd.DataFrame, rules: Sequence[Any], ready: str | None, space: Space, objectives: Mapping[str, str]) -> str:
+    """Which condition how many rows satisfy, and which objective has no number."""
     from simulator.search.objectives import feasible_rows
 
     if not len(frame) and space.constraints:  # a sweep keeps only what satisfies them
         return f": no point satisfies the file's constraints ({', '.join(str(rule) for rule in space.constraints)})"
     parts = [f"{int(feasible_rows(frame).sum())} fit and are not refused"]
     parts += [f"{int(feasible_rows(frame, rule, feasible=False).sum())} satisfy {rule}" for rule in rules if isinstance(rule, str)]
+    numbers = {name: len(frame[name].dropna()) for name in objectives}
+    parts += [f"{count} have a number for {name}" for name, count in numbers.items() if count < len(frame)]
     if ready:
         parts.append(f"{int(feasible_rows(frame, ready=ready, feasible=False).sum())} are {ready} or better on their engine")
     return ": " + ", ".join(parts)

@@ -53,6 +53,10 @@ def test_sweep_and_search_commands(capsys: pytest.CaptureFixture[str], tmp_path:
         assert words in capsys.readouterr().err
     assert main(["search", str(file), "--no-progress", "--metrics", "tpot_s", "--where", "ttft_s < 0"]) == 0
     assert "0 winners of 4 rows" in (said := capsys.readouterr().out) and "0 satisfy ttft_s < 0" in said
+    blind = tmp_path / "blind.yaml"  # nobody published what this keeps
+    blind.write_text("base: {model: smolvlm-256m, hardware: l4, workload: {images: [64x64]}, techniques: [frozen_visual]}\naxes: {workload.batch: [1, 2]}\n")
+    assert main(["search", str(blind), "--no-progress", "--objective", "ttft_s", "--objective", "fidelity"]) == 0
+    assert "0 winners of 2 rows" in (said := capsys.readouterr().out) and "0 have a number for fidelity" in said
     for count in (2, 3):
         assert main(["search", str(file), "--no-progress", "--evaluations", str(count), "--storage", str(tmp_path / "journal")]) == 0
         assert f"of {count} rows" in capsys.readouterr().out
