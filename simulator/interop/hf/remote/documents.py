@@ -18,6 +18,8 @@ def molmo(config: Config) -> Config:
 
 def molmo2(config: Config) -> Config:
     """Molmo 2 as released: `vit_config` in its own words, with two layers more than the weights have."""
+    text = renamed(part(config, "text_config"), {"qkv_bias": "attention_bias"})
+    config = {**config, "text_config": text}
     eyes = config.get("vit_config")
     if not isinstance(eyes, dict):
         return config
