@@ -11,9 +11,11 @@ import pytest
 
 from simulator import Image, Scenario, Workload, estimate
 from simulator.build.count import parameters
+from simulator.build.language import build_decoder
 from simulator.build.pixels import visual_input
 from simulator.interop.hf_config import import_config
 from simulator.interop.write_model import model_yaml
+from simulator.ops import Matmul, Shape, Tokens
 from simulator.spec.load_model import load_model
 from simulator.spec.workload import Picture
 from simulator.spec.yaml import read_yaml
@@ -89,3 +91,15 @@ def test_tiles_of_moondream() -> None:
         width, height = (draw.choice([draw.randint(1, 600), draw.randint(100, 5000)]) for _ in range(2))
         grids = visual_input(scheme, [Picture(float(width), float(height))]).grids
         assert sum(float(grid.crops) for grid in grids) == 1 + _moondream_tiles(width, height), (width, height)
+
+
+def test_what_is_low_rank_in_xcomposer_costs_visual_tokens_alone() -> None:
+    """Per visual token and layer 2 x 256 x (inputs + outputs of the five matrices); a token of text passes the language model as it is."""
+    layer = build_decoder(import_config(FILES["internlm-xcomposer2d5-7b"]["config"], "it")).layers[0]
+
+    def flops(visual: float, text: float) -> float:
+        shape = Shape("prefill", 1.0, Tokens(visual, text))
+        return sum(float(op.work(shape).flops) for op in layer.prefill if isinstance(op, Matmul) and "lora" in op.name)
+
+    assert flops(0.0, 7.0) == 0.0
+    assert flops(3.0, 7.0) == 3 * 2 * 256 * (4096 + 6144 + 2 * 4096 + 3 * (4096 + 14336))
