@@ -9,6 +9,7 @@ import pytest
 
 from simulator.reproduce import load_table
 from simulator.reproduce.clock import answer, clock
+from simulator.reproduce.halves import fresh_held_out
 from simulator.reproduce.pictures import picture_in
 from simulator.reproduce.predict import _ratio_band, predict  # pyright: ignore[reportPrivateUsage]
 from simulator.reproduce.question import questions
@@ -83,3 +84,10 @@ def test_a_speed_up_has_the_scatter_of_neighbouring_shapes() -> None:
     tight, loose = _ratio_band(top, bottom, 0.0)[0], _ratio_band(top, bottom, answer(method).scatter)[0]
     assert (loose > tight).all()
     assert predict(row).band.upper > predict(row).band.lower
+
+
+def test_the_halves_keep_a_device_and_model_of_a_source_together() -> None:
+    halves = {(row.entry, row.hardware, row.model): fresh_held_out(row) for row in ROWS.values()}
+    assert all(halves[row.entry, row.hardware, row.model] == fresh_held_out(row) for row in ROWS.values())
+    assert sum(not fresh_held_out(row) for row in ROWS.values()) == 69
+    assert {hardware for (_, hardware, _), kept in halves.items() if kept} & {hardware for (_, hardware, _), kept in halves.items() if not kept}
