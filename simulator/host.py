@@ -76,8 +76,9 @@ def preprocess(program: Program, machine: Machine, host: Host, total: Total) -> 
         written = written + grid.crops * grid.pixels
         large = large + grid.crops * grid.pixels * clip((grid.pixels * 1e-6 - first) / (last - first), 0.0, 1.0)
     jpeg = seen.source_pixels - seen.png_pixels - seen.raw_pixels
-    pixels = jpeg * host.decode + seen.png_pixels * host.decode_png + seen.source_pixels * host.resize + written * host.write + large * host.large
-    seconds = host.request + seen.files * host.file + pixels * 1e-6 + program.text * host.token
+    decoded = jpeg * host.decode + seen.png_pixels * host.decode_png
+    processed = (seen.source_pixels * host.resize + written * host.write + large * host.large) * machine.engine.preparations
+    seconds = host.request + seen.files * host.file + (decoded + processed) * 1e-6 + program.text * host.token
     copied = written * 3.0 * 2.0  # three channels, two bytes each
     busy = (seconds + copied * host.byte) * program.batch / machine.engine.workers
     slowest = maximum(busy, seconds + copied * host.byte)  # one request takes its own time, however many workers

@@ -19,7 +19,7 @@ def add_scenario(parser: argparse.ArgumentParser, many: bool = False) -> None:
     parser.add_argument("--scenario", metavar="FILE.yaml", help="a scenario file; other options override it")
     parser.add_argument("--model", action=action, help="model name or YAML file")
     parser.add_argument("--hardware", action=action, help="hardware name or YAML file")
-    parser.add_argument("--engine", action=action, help="ideal, survey, vllm (default), sglang, trtllm, hf-flash, hf-flash-gqa, hf-flash-4.45, hf-sdpa, hf-masked, hf-eager, torch-cpu, torch-cpu-eager")
+    parser.add_argument("--engine", action=action, help="ideal, survey, vllm (default), vllm-v0 (0.6 and 0.7), sglang, trtllm, hf-flash, hf-flash-gqa, hf-flash-4.45, hf-sdpa, hf-masked, hf-eager, torch-cpu, torch-cpu-eager")
     parser.add_argument("--image", action="append", metavar="WxH|NxWxH|FILE", help="picture; may be repeated")
     parser.add_argument("--video", action="append", metavar="FRAMESxWxH|FILE", help="video; may be repeated")
     parser.add_argument("--text", type=int, help="text tokens of the prompt (default 64)")

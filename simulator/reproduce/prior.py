@@ -59,7 +59,7 @@ HARDWARE = ("a100-sxm-80gb", "h100-sxm", "rtx-4090")
 UNFUSED = ("hf-eager", "hf-sdpa")
 DRAFTING = ("hf-masked", "hf-eager")
 ENGINES = ("hf-eager", "hf-sdpa", "hf-flash")
-SERVERS = ("vllm", "sglang", "trtllm")
+SERVERS = ("vllm", "vllm-v0", "sglang", "trtllm")
 """Engines whose requests carry the file of a picture, so that the host's work is part of every time from the request on."""
 VARIANTS = {
     "a100-sxm-80gb": ("a100-sxm-80gb", "a100-pcie-80gb", "a100-sxm-40gb"),

@@ -46,7 +46,7 @@ class Engine(Spec):
     request: hand-over and response time per request. memory_share: share of device memory the engine may use;
     reserve_bytes: context, workspace and graphs. chunk_tokens: rows one prefill pass holds at most (0: all).
     spread: 80 % half-width in log of what a whole stage takes over the sum of its kernels, common to all stages.
-    workers: host processes that preprocess in parallel. queue_share: under constant load, share of the other requests' prefills
+    workers: host processes that preprocess in parallel; preparations: how often each picture goes through the processor. queue_share: under constant load, share of the other requests' prefills
     that a new request waits for (the rest stalls running decodes). prefill_factor, decode_factor: device time over the
     model's, as anchored on this deployment (1: not anchored). formats: what its GEMMs can multiply in.
     """
@@ -79,6 +79,7 @@ class Engine(Spec):
     reserve_bytes: float = Field(ge=0, le=1e15)
     chunk_tokens: int = Field(default=0, ge=0, le=10**9)
     workers: int = Field(default=1, ge=1)
+    preparations: float = Field(default=1.0, ge=1, le=100)
     spread: float = Field(default=0.0, ge=0, le=3)
     queue_share: float = Field(default=0.1, ge=0, le=1)
     prefill_factor: float = Field(default=1.0, gt=0, le=1e3)
