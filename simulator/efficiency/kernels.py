@@ -19,7 +19,9 @@ from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit
 from simulator.efficiency.select import FUSED, ROOFLINES
 from simulator.efficiency.timed import bare, copied, either, nearest_variant, padding, physical, rate, timed
-from simulator.quantity import EVERYTHING, Numeric, maximum
+from simulator.efficiency.weight_only import FORMS as UNPACKING
+from simulator.efficiency.weight_only import unpacked, warp_rate, weight_only
+from simulator.quantity import EVERYTHING, Numeric, is_array, maximum
 from simulator.spec.hardware import Chip, Device
 from simulator.timing import Time
 
@@ -57,6 +59,18 @@ class Kernels:
         if self.pure:
             return bare(chip, peak, flops, bytes)
         fit = self.fits["gemm", FAMILY.get(format, format)][0]
+        shape = (flops, bytes, m, n, k, copies, footprint)
+        wide, narrow = self._product(chip, fit, floor, peak, *shape), unpacked(chip, format, weight_bits)
+        if fit.form not in UNPACKING or not (is_array(narrow) or narrow):
+            return wide
+        inside = self.engine in FUSED
+        other = self._product(chip, weight_only(fit, inside), floor, warp_rate(chip, peak) if inside else peak, *shape)
+        return either(narrow, other, wide)
+
+    def _product(
+        self, chip: Chip, fit: Fit, floor: Numeric, peak: Numeric, flops: Numeric, bytes: Numeric, m: Numeric, n: Numeric, k: Numeric,
+        copies: Numeric, footprint: Numeric,
+    ) -> Time:  # fmt: skip
         form, values = _GEMMS[fit.form], fit.values
         if fit.form == "gemm_quantised" and self.engine in FUSES_QUANTISATION and fit.framework != self.engine:
             values = (*values[:-2], 1e9, 0.0)
@@ -82,8 +96,13 @@ class Kernels:
         if self.pure:
             return bare(chip, peak, flops, bytes)
         fit = self.fits["grouped_gemm", FAMILY.get(format, format)][0]
-        terms = forms.grouped_gemm(chip, fit.values, peak, flops, bytes, rows, n, k, experts, forms.COLD)
-        return timed(fit, terms, floor)
+        shape = (flops, bytes, rows, n, k, experts, forms.COLD)
+        wide, narrow = timed(fit, forms.grouped_gemm(chip, fit.values, peak, *shape), floor), unpacked(chip, format, weight_bits)
+        if fit.form not in UNPACKING or not (is_array(narrow) or narrow):
+            return wide
+        inside = self.engine in FUSED
+        other, reached = weight_only(fit, inside), warp_rate(chip, peak) if inside else peak
+        return either(narrow, timed(other, forms.grouped_gemm(chip, other.values, reached, *shape), floor), wide)
 
     def depthwise(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
         """A depth-wise convolution."""
