@@ -53,7 +53,7 @@ def figures_of(chip: Chip) -> dict[str, float]:
 
 def choices(chip: Chip, engine: str, version: str | None = None, folder: Path | None = None, alone: bool = False) -> Choice:
     """(op, format) -> the fits that time it, one per variant. `alone`: ignore the device's own fits (leave-one-out)."""
-    figures = figures_of(chip)
+    figures = figures_of(chip) | {"shared": float(nominal(chip.host.bandwidth) >= nominal(chip.bandwidth))}
     key = tuple(sorted(figures.items()))
     runs_as = tuple(sorted((name, chip.runs_as.get(name, name)) for name in FORMATS if name not in chip.peak))
     beside = Path(chip.fits) if chip.fits and folder is None else folder
