@@ -1,7 +1,7 @@
 """From operators to a stage: lower to the engine's kernels, time each, add up seconds, work and uncertainty.
 
-Residuals that rest on one fit are taken to move together, so within a fit they add; different fits are independent, so
-their sums add in squares. A stage is as fast as the slower of the device and the host that feeds it.
+Residuals that rest on one fit are taken to move together, so within a fit they add, and so do those of kernels that nobody measured;
+different fits are independent, so their sums add in squares. A stage is as fast as the slower of the device and the host that feeds it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Bundle:
             terms[1] = terms[1] + times * taken.memory
             terms[2] = terms[2] + times * taken.overhead
         self.transient_bytes = maximum(self.transient_bytes, work.transient_bytes)
-        fit = taken.fit
+        fit = taken.source if taken.source == "default" and taken.fit != "ideal" else taken.fit  # what nobody measured errs together
         self.low[fit] = self.low.get(fit, 0.0) + seconds * taken.low
         self.high[fit] = self.high.get(fit, 0.0) + seconds * taken.high
         self.sources[taken.source] = self.sources.get(taken.source, 0.0) + seconds
