@@ -27,9 +27,12 @@ FORMATS: dict[str, tuple[str, float, float, float]] = {
 }
 BLOCK = {"fp4": 16.0, "nf4": 64.0}
 """Weights that share a constant, where the format fixes it."""
-STARTS = 4.0
-"""Kernel starts (and Python in the same unit) of a bitsandbytes product beyond those of a plain one: 48 to 51 us a product at 12 us a
-start, from the decode rates of three models in 16 bits and in NF4 on an RTX 5090 (github bitsandbytes issue 1851)."""
+STARTS = {"nf4": 4.0, "narrow": 2.0, "8 bits": 5.0}
+"""Kernel starts (and Python in the same unit) of a product of packed weights under transformers beyond those of a plain one. bitsandbytes:
+48 to 51 us a product at 12 us a start, from the decode rates of three models in 16 bits and in NF4 on an RTX 5090 (github bitsandbytes
+issue 1851). Read in code, 4 bits: AutoAWQ adds up eight partial sums and adds the bias, AutoGPTQ's ExLlama kernel clears its output and
+adds the bias; authors' kernels of 2 and 3 bits are taken to do as much. 8 bits have no ExLlama kernel: AutoGPTQ's own clears its output,
+casts input, scales and output, and adds the bias."""
 
 
 @final
@@ -96,8 +99,10 @@ class WeightQuant(AbstractTechnique):
                 Extra("weight_quant dequantise", "prefill", widen, rows(1.0, weights / count * on, "prefill"), count * passes)
                 for weights, count in matrices.values()
             )
+            starts = where(bits >= 8.0, STARTS["8 bits"], STARTS["narrow"]) if format != "nf4" else STARTS["nf4"]
+            extras += _beside(matrices, starts * on, passes, context.engine.kernels)
             if format == "nf4":
-                extras += _bitsandbytes(matrices, widen, passes, program.batch, context.engine.kernels)
+                extras += _expanded(matrices, widen, program.batch)
         return replace(program, decoder=decoder, extras=extras, assumptions=program.assumptions + notes)
 
     def _format(self) -> str:
@@ -113,19 +118,21 @@ class WeightQuant(AbstractTechnique):
         return where(self.bits > 0.0, maximum(self.bits, 1.0), FORMATS[self._format()][1]) / 16.0
 
 
-def _bitsandbytes(
-    matrices: dict[str, tuple[Numeric, Numeric]], widen: Elementwise, passes: Numeric, batch: Numeric, kernels: dict[str, float]
-) -> tuple[Extra, ...]:
-    """What its products start besides, in every pass, and the expansion of every weight in each decode step of more than one row:
-    a single row alone has a kernel that multiplies by packed weights (matmul_4bit in bitsandbytes/autograd/_functions.py)."""
+def _beside(matrices: dict[str, tuple[Numeric, Numeric]], starts: Numeric, passes: Numeric, kernels: dict[str, float]) -> tuple[Extra, ...]:
+    """What products of packed weights start besides, in every pass."""
     products = sum(count * kernels.get(name, 1.0) for name, (_, count) in matrices.items())
-    beside = Elementwise("weight_quant starts", "copy", 1.0, 1.0, launches=STARTS * products)
-    many = where(batch > 1.0, 1.0, 0.0)
+    beside = Elementwise("weight_quant starts", "copy", 1.0, 1.0, launches=starts * products)
     return (
         Extra("weight_quant starts", "prefill", beside, rows(1.0, 1.0, "prefill"), passes),
         Extra("weight_quant starts", "decode", beside, rows(1.0, 1.0, "decode"), per_step=True),
-        *(
-            Extra("weight_quant dequantise", "decode", widen, rows(1.0, weights / count, "decode"), count * many, per_step=True)
-            for weights, count in matrices.values()
-        ),
+    )
+
+
+def _expanded(matrices: dict[str, tuple[Numeric, Numeric]], widen: Elementwise, batch: Numeric) -> tuple[Extra, ...]:
+    """bitsandbytes' expansion of every weight in each decode step of more than one row: a single row alone has a kernel that multiplies
+    by packed weights (matmul_4bit in bitsandbytes/autograd/_functions.py)."""
+    many = where(batch > 1.0, 1.0, 0.0)
+    return tuple(
+        Extra("weight_quant dequantise", "decode", widen, rows(1.0, weights / count, "decode"), count * many, per_step=True)
+        for weights, count in matrices.values()
     )
