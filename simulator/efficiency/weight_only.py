@@ -53,9 +53,10 @@ def weight_only(fit: Fit, inside: bool) -> Fit:
         changed["ec"] = fit.values[names.index("ec")] * MULTIPLIED
     values = tuple(changed.get(name, value) for name, value in zip(names, fit.values, strict=True))
     source = fit.source if fit.source == "default" else "transferred"
+    table = None if inside else fit.table
     low, high = (tuple((a * a + b * b) ** 0.5 for a, b in zip(*pair, strict=True)) for pair in ((fit.bands.low, WIDER.low), (fit.bands.high, WIDER.high)))
     error = (fit.error**2 + 0.3**2) ** 0.5
-    return replace(fit, id=f"{fit.id}~weight-only", values=values, bands=Bands(low, high), source=source, error=error, median=error, table=None)
+    return replace(fit, id=f"{fit.id}~weight-only", values=values, bands=Bands(low, high), source=source, error=error, median=error, table=table)
 
 
 def warp_rate(chip: Chip, peak: Numeric) -> Numeric:

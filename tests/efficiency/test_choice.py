@@ -77,3 +77,24 @@ def test_sums_of_the_engine_are_fitted_with_the_steps_it_takes() -> None:
     assert kernels_for(chip, "vllm").fits["all_reduce", "bf16"][0].form == "peer_sum"
     assert kernels_for(chip, "hf-sdpa").fits["all_reduce", "bf16"][0].form == "collective"
     assert kernels_for(chip, "vllm").fits["all_gather", "bf16"][0].form == "collective"
+
+
+def test_a_card_that_does_not_check_its_memory_streams_faster_than_its_twin_that_does() -> None:
+    """A6000 and A40 are one chip: 768 and 696 GB/s on the datasheet, of which checksums take an eighth on A40 alone."""
+
+    def rate(name: str) -> float:
+        chip = load_hardware(name).chip
+        n, k = 16384.0, 16384.0
+        return n * k * 2.0 / float(kernels_for(chip, "vllm").gemm(chip, "bf16", 1.0, n, k, flops=2.0 * n * k, bytes=2.0 * n * k).expected) / float(chip.bandwidth)
+
+    assert rate("a6000") == pytest.approx(rate("a40") / 0.875, rel=0.02)
+    assert rate("a10") == pytest.approx(rate("a40"), rel=0.05)
+
+
+def test_a_chip_that_shares_its_cpus_memory_is_less_sure_of_a_relatives_fit() -> None:
+    def width(name: str) -> float:
+        chip = load_hardware(name).chip
+        return float(kernels_for(chip, "vllm").gemm(chip, "bf16", 1.0, 4096.0, 4096.0, flops=2.0 * 4096**2, bytes=2.0 * 4096**2).high)
+
+    assert width("jetson-agx-orin") > width("a30") + 0.2
+    assert width("jetson-thor") > width("gb200") + 0.2

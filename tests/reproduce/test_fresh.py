@@ -91,3 +91,32 @@ def test_the_halves_keep_a_device_and_model_of_a_source_together() -> None:
     assert all(halves[row.entry, row.hardware, row.model] == fresh_held_out(row) for row in ROWS.values())
     assert sum(not fresh_held_out(row) for row in ROWS.values()) == 69
     assert {hardware for (_, hardware, _), kept in halves.items() if kept} & {hardware for (_, hardware, _), kept in halves.items() if not kept}
+
+
+def test_rows_of_an_older_version_run_on_its_engine() -> None:
+    """vLLM 0.7.2 is not the engine of 0.14 and later: a step of 4 ms, and pictures prepared twice."""
+    old = {row.engine for row in ROWS.values() if "vLLM 0.7" in row.notes}
+    assert old == {"vllm-v0"}
+    question = questions(ROWS["f052"]).pairs[0][0]
+    newer = replace(question, engine="vllm")
+    gap = clock(question, "tpot").seconds - clock(newer, "tpot").seconds
+    assert gap.mean() == pytest.approx(4.0e-3 - 0.6e-3, rel=0.1)
+    large = questions(ROWS["f025"]).pairs[0][0]
+    hosts = [np.mean(np.asarray(answer(replace(large, engine=engine)).run.totals["preprocess"].seconds)) for engine in ("vllm-v0", "vllm")]
+    assert 1.4 < hosts[0] / hosts[1] < 2.0
+
+
+def test_what_nobody_measured_errs_together() -> None:
+    """Every kernel of MI300X is a default: their widths add."""
+    question = questions(ROWS["f099"]).pairs[0][0]
+    low, _ = clock(question, "tpot").shares()
+    assert low["default"].mean() > 0.25 and not any(name.startswith("default/") for name in low if "copy" not in name)
+
+
+def test_packed_weights_start_more_kernels_under_transformers() -> None:
+    packed = answer(questions(ROWS["f119"]).pairs[0][0]).run.totals["decode"].launches
+    plain = answer(questions(ROWS["f117"]).pairs[0][0]).run.totals["decode"].launches
+    assert np.mean(np.asarray(packed)) > 1.2 * np.mean(np.asarray(plain))
+    served = questions(ROWS["f016"]).pairs[0][0]
+    bare = replace(served, techniques=())
+    assert np.mean(np.asarray(answer(served).run.totals["decode"].launches)) == pytest.approx(np.mean(np.asarray(answer(bare).run.totals["decode"].launches)))

@@ -29,9 +29,9 @@ def test_one_row_is_multiplied_packed_and_several_are_expanded_in_every_step() -
 
 
 def test_starts_cost_where_nothing_is_captured() -> None:
-    """Seven products in each of 32 layers, four starts more each, at 19 us: 17 ms a token; nothing under a captured graph."""
+    """Seven products in each of 32 layers, two starts more each than AWQ's, at 19 us: 8.5 ms a token; nothing under a captured graph."""
     slower = estimate(case("hf-sdpa", *NF4)).tpot_s - estimate(case("hf-sdpa", *AWQ)).tpot_s
-    assert slower == pytest.approx(7 * 32 * 4 * 1.9e-5, rel=0.1)
+    assert slower == pytest.approx(7 * 32 * (4 - 2) * 1.9e-5, rel=0.1)
     captured = estimate(case("vllm", *NF4)).tpot_s / estimate(case("vllm", *AWQ)).tpot_s
     assert captured == pytest.approx(1.0, abs=0.03)
 

@@ -171,7 +171,7 @@ def test_four_bit_weights() -> None:
     slow, fast = run(base, WeightQuant(), engine="hf-flash"), run(base, engine="hf-flash")
     assert seconds(slow, "prefill") > seconds(fast, "prefill")  # FastV table: 0.203 s becomes 0.308 s on a 13B
     served = run(base, WeightQuant(), engine="vllm")  # unpacks inside the product
-    assert seconds(served, "prefill") < 1.05 * seconds(run(base, engine="vllm"), "prefill")
+    assert 1.0 < seconds(served, "prefill") / seconds(run(base, engine="vllm"), "prefill") < 1.64  # 0.61 of the speed on A100: vllm pull 2497
 
 
 def test_eight_bit_products_where_the_chip_has_them() -> None:
