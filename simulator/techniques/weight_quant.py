@@ -27,12 +27,12 @@ FORMATS: dict[str, tuple[str, float, float, float]] = {
 }
 BLOCK = {"fp4": 16.0, "nf4": 64.0}
 """Weights that share a constant, where the format fixes it."""
-STARTS = {"nf4": 4.0, "narrow": 2.0, "8 bits": 5.0}
+STARTS = {"nf4": 4.0, "4 bits": 2.0, "8 bits": 5.0}
 """Kernel starts (and Python in the same unit) of a product of packed weights under transformers beyond those of a plain one. bitsandbytes:
 48 to 51 us a product at 12 us a start, from the decode rates of three models in 16 bits and in NF4 on an RTX 5090 (github bitsandbytes
 issue 1851). Read in code, 4 bits: AutoAWQ adds up eight partial sums and adds the bias, AutoGPTQ's ExLlama kernel clears its output and
-adds the bias; authors' kernels of 2 and 3 bits are taken to do as much. 8 bits have no ExLlama kernel: AutoGPTQ's own clears its output,
-casts input, scales and output, and adds the bias."""
+adds the bias. 8 bits have no ExLlama kernel: AutoGPTQ's own clears its output, casts input, scales and output, and adds the bias. Of
+authors' kernels for fewer bits none was read: no more starts than a plain product's."""
 
 
 @final
@@ -99,7 +99,7 @@ class WeightQuant(AbstractTechnique):
                 Extra("weight_quant dequantise", "prefill", widen, rows(1.0, weights / count * on, "prefill"), count * passes)
                 for weights, count in matrices.values()
             )
-            starts = where(bits >= 8.0, STARTS["8 bits"], STARTS["narrow"]) if format != "nf4" else STARTS["nf4"]
+            starts = where(bits >= 8.0, STARTS["8 bits"], where(bits >= 4.0, STARTS["4 bits"], 0.0)) if format != "nf4" else STARTS["nf4"]
             extras += _beside(matrices, starts * on, passes, context.engine.kernels)
             if format == "nf4":
                 extras += _expanded(matrices, widen, program.batch)

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from simulator.reproduce import Result, load_table, reproduce, summary
+from simulator.reproduce.halves import fresh_held_out
 from simulator.reproduce.render import HEADER, SCORES, amount, cells, markdown, score_cells
 from simulator.reproduce.table import FRESH
 from simulator.reproduce.verdict import judge
@@ -30,17 +31,19 @@ def by_method(results: Sequence[Result], kind: str) -> list[tuple[str, ...]]:
 
 
 def fresh() -> str:
-    """The figures entered before they were predicted, by source and quantity, and all of them."""
+    """The figures entered before they were predicted, by source and quantity, by half, and all of them."""
     results = [item for row in load_table(FRESH) for item in (judge(row),) if item.scored]
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for item in results:
         groups.setdefault((item.row.entry, item.row.hardware, item.quantity), []).append(item)
     lines: list[tuple[str, ...]] = []
-    for key, items in [*groups.items(), (("all", "", ""), results)]:
+    halves = {name: [item for item in results if fresh_held_out(item.row) == kept] for name, kept in (("development half", False), ("held-out half", True))}
+    for key, items in [*groups.items(), *(((name, "", ""), half) for name, half in halves.items()), (("all", "", ""), results)]:
         inside, errors = sum(item.verdict == "inside" for item in items), [item.error or 0.0 for item in items]
         width = median((item.upper or 1.0) / (item.lower or 1.0) for item in items)
-        lines.append((*key, str(len(items)), str(inside), f"{median(errors):+.0%}", f"{min(errors):+.0%} to {max(errors):+.0%}", f"{width:.2f}"))
-    return markdown(("source", "hardware", "quantity", "rows", "inside", "median error", "errors", "upper/lower"), lines)
+        off = median(map(abs, errors))
+        lines.append((*key, str(len(items)), str(inside), f"{median(errors):+.0%}", f"{off:.0%}", f"{min(errors):+.0%} to {max(errors):+.0%}", f"{width:.2f}"))
+    return markdown(("source", "hardware", "quantity", "rows", "inside", "median error", "without sign", "errors", "upper/lower"), lines)
 
 
 def page(results: Sequence[Result]) -> str:
