@@ -12,6 +12,7 @@ from typing import Any, final
 from numpy import ndarray
 
 from simulator.efficiency.kernels import Kernels
+from simulator.efficiency.weight_only import PACKED
 from simulator.lowering import lowered, starts
 from simulator.ops import AbstractOp, Shape, Work
 from simulator.passes import distinct
@@ -125,7 +126,9 @@ class Bundle:
             terms[1] = terms[1] + times * taken.memory
             terms[2] = terms[2] + times * taken.overhead
         self.transient_bytes = maximum(self.transient_bytes, work.transient_bytes)
-        fit = taken.source if taken.source == "default" and taken.fit != "ideal" else taken.fit  # what nobody measured errs together
+        fit = taken.fit.removesuffix(PACKED)  # it rests on the plain product's
+        if taken.source == "default" and fit != "ideal":
+            fit = taken.source  # what nobody measured errs together
         self.low[fit] = self.low.get(fit, 0.0) + seconds * taken.low
         self.high[fit] = self.high.get(fit, 0.0) + seconds * taken.high
         self.sources[taken.source] = self.sources.get(taken.source, 0.0) + seconds

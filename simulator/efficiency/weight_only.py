@@ -31,6 +31,7 @@ WARP = 0.65 * 4096.0
 """FLOP per SM and clock cycle of Ampere's instruction, in 16 bits, at most."""
 WIDER = Bands((0.2, 0.2, 0.2, 0.35, 0.35), (0.45, 0.45, 0.45, 0.6, 0.6))
 """Log half-widths by region: down to the plain product's rates; up to what older kernels take, the slowest left out."""
+PACKED = "~weight-only"
 FORMS = frozenset(("gemm", "gemm_quantised", "grouped_gemm"))
 
 
@@ -56,7 +57,7 @@ def weight_only(fit: Fit, inside: bool) -> Fit:
     table = None if inside else fit.table
     low, high = (tuple((a * a + b * b) ** 0.5 for a, b in zip(*pair, strict=True)) for pair in ((fit.bands.low, WIDER.low), (fit.bands.high, WIDER.high)))
     error = (fit.error**2 + 0.3**2) ** 0.5
-    return replace(fit, id=f"{fit.id}~weight-only", values=values, bands=Bands(low, high), source=source, error=error, median=error, table=table)
+    return replace(fit, id=f"{fit.id}{PACKED}", values=values, bands=Bands(low, high), source=source, error=error, median=error, table=table)
 
 
 def warp_rate(chip: Chip, peak: Numeric) -> Numeric:
