@@ -176,7 +176,7 @@ def transferred(lenders: list[Fit], device: str, architecture: str, figures: Map
                 value *= (fit.figures["clock"] / figures["clock"]) ** CLOCK
             if name == "cta" and "tile" in PARAMETERS[head.form]:  # what a smaller tile begins and ends with is less
                 value *= min(widest_tile(head, architecture, figures) / head.values[PARAMETERS[head.form].index("tile")], 1.0)
-            if name == "em" and relatives:
+            if name == "em" and relatives and abs(silicon(fit.figures) - silicon(figures)) < OTHER_SILICON:
                 value *= _checks(device) / _checks(fit.device)
             if name == "em" and head.form == "stream":
                 value *= (_per_sm(fit.figures) / _per_sm(figures)) ** ISSUE
