@@ -23,6 +23,8 @@ COPIES = 6.0  # weight copies a GEMM benchmark cycles through; block-scaled fp8:
 KV_FORMATS = {"bfloat16": ("bf16", 16), "fp8": ("fp8", 8)}
 MOE_FORMATS = {"bfloat16": ("bf16", 16), "fp8": ("fp8", 8), "fp8_block": ("fp8_block", 8), "nvfp4": ("fp4", 4)}
 FEWEST = 30
+SQUARED_RELU = frozenset({"1024/2688/512"})  # Nemotron 3 Super: two matrices for each expert; only measured where it is not seen in the times
+UNTUNED = frozenset({"h100-sxm"})  # FlashInfer's CUTLASS experts on Hopper start with the narrowest tile, whatever the shape
 WIDEST_ROW = 16384  # elements of a row in one block of threads; hidden states are no wider
 
 
@@ -89,8 +91,9 @@ def _aic_encoder(frame: pd.DataFrame, device: str, framework: str, version: str,
 def _aic_prefill(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:
     op = "prefill_attention"
     for format, size, part in _heads(frame):
-        rows = part.assign(context=part["query"] + part["step"])
-        yield Samples(device, op, op, format, framework, version, f"head_dim={size}", checked(rows, op, "ms", origin), origin)
+        clean = checked(part.assign(context=part["query"] + part["step"]), op, "ms", origin)
+        kernel = generation(str(part["kernel_source"].iloc[0]), device)
+        yield Samples(device, op, op, format, framework, version, f"head_dim={size}", clean, origin, kernel=kernel)
 
 
 def _aic_decode(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:
@@ -150,23 +153,33 @@ def windowed_prefill(folder: Path) -> Iterator[tuple[str, int, int, pd.DataFrame
 def _aic_moe(frame: pd.DataFrame, device: str, framework: str, version: str, origin: str) -> Iterator[Samples]:
     """Whole routed layers; every token visits top-k of the experts, evenly (`balanced`) or as drawn by a power law."""
     chip = load_hardware(device).chip
-    for name, (format, bits) in MOE_FORMATS.items():
-        rows = frame[(frame["moe_dtype"] == name) & (frame["moe_ep_size"] == 1)]
-        balanced = "balanced" in set(rows["distribution"])
-        if balanced:
-            rows = rows[rows["distribution"] == "balanced"]
-        kept, dropped = _usual(rows)
+    parts = {name: _moe_rows(frame, name, bits) for name, (_, bits) in MOE_FORMATS.items()}
+    plain = SQUARED_RELU.union(*(_ungated(kept, chip) for kept, _, balanced in parts.values() if balanced))
+    for name, (kept, dropped, balanced) in parts.items():
         if len(kept) < FEWEST:
             continue
-        kept = kept.rename(columns={"num_tokens": "tokens", "hidden_size": "hidden", "num_experts": "all"})
-        size = kept["hidden"].astype(str) + "/" + kept["inter_size"].astype(str) + "/" + kept["all"].astype(str)
-        drawn = kept["all"] * (1.0 - (1.0 - kept["topk"] / kept["all"]) ** kept["tokens"])
-        experts = np.minimum(kept["all"], kept["tokens"] * kept["topk"]) if balanced else np.maximum(drawn, kept["topk"])
-        kept = kept.assign(inter=kept["inter_size"] / kept["moe_tp_size"], bits=bits, group=size, experts=experts, matrices=3.0)
         if balanced:
-            kept = kept.assign(matrices=np.where(kept["group"].isin(_ungated(kept, chip)), 2.0, 3.0))
+            kept = kept.assign(matrices=np.where(kept["group"].isin(plain), 2.0, 3.0))
         clean = checked(kept, "grouped_gemm", "ms", origin)
-        yield Samples(device, "grouped_gemm", "grouped_gemm", format, framework, version, "", clean, origin, dropped=dropped)
+        kernel = "tiles" if device in UNTUNED and set(kept["kernel_source"].str.contains("flashinfer_cutlass")) == {True} else ""
+        yield Samples(
+            device, "grouped_gemm", "grouped_gemm", MOE_FORMATS[name][0], framework, version, "", clean, origin, dropped=dropped, kernel=kernel
+        )
+
+
+def _moe_rows(frame: pd.DataFrame, name: str, bits: int) -> tuple[pd.DataFrame, dict[str, int], bool]:
+    """Rows of one stored format, what was left out of them, and whether tokens were spread evenly over the experts."""
+    rows = frame[(frame["moe_dtype"] == name) & (frame["moe_ep_size"] == 1)]
+    balanced = "balanced" in set(rows["distribution"])
+    if balanced:
+        rows = rows[rows["distribution"] == "balanced"]
+    kept, dropped = _usual(rows)
+    kept = kept.rename(columns={"num_tokens": "tokens", "hidden_size": "hidden", "num_experts": "all"})
+    size = kept["hidden"].astype(str) + "/" + kept["inter_size"].astype(str) + "/" + kept["all"].astype(str)
+    drawn = kept["all"] * (1.0 - (1.0 - kept["topk"] / kept["all"]) ** kept["tokens"])
+    experts = np.minimum(kept["all"], kept["tokens"] * kept["topk"]) if balanced else np.maximum(drawn, kept["topk"])
+    inter = kept["inter_size"] / kept["moe_tp_size"]
+    return kept.assign(inter=inter, bits=bits, group=size, experts=experts, matrices=3.0), dropped, balanced
 
 
 def _usual(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int]]:

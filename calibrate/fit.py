@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from calibrate.estimate import Estimated, estimate
-from calibrate.held_out import HANDFUL, HeldOut, hold_out
+from calibrate.held_out import HeldOut, hold_out, in_turn
 from calibrate.problems import form_of
 from calibrate.readers import read_all
 from calibrate.samples import Samples
@@ -159,7 +159,7 @@ def describe(samples: Samples, form: str, found: Estimated, held: HeldOut, table
 def split_of(held: HeldOut, samples: Samples) -> str:
     """How rows were held out, in words."""
     groups, seeds = int(samples.rows["group"].nunique()), int(held.rows["seed"].nunique())
-    how = "each group in turn" if 1 < groups < HANDFUL else f"30 % of whole groups, {seeds} times"
+    how = "each group in turn" if in_turn(samples) else f"30 % of whole groups, {seeds} times"
     if groups == 1:
         how = f"30 % of the rows (one group only), {seeds} times"
     return f"{how}; coverage of each by the bands of the others"

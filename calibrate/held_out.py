@@ -21,11 +21,15 @@ from simulator.spec.hardware import Chip
 SEEDS = (0, 1, 2)
 MANY = (0, 1, 2, 3, 4, 5, 6, 7)  # few groups: each is held out about twice
 FEW_GROUPS = 25
-HANDFUL = 8  # fewer groups than this are held out one by one
+HANDFUL = 12  # fewer groups than this are held out one by one
+VERY_FEW, ENOUGH_ROWS = 8, 100  # from so many groups on with so many rows only: the ends of an axis would be extrapolated to
 FOLDS = {"collective": 10}  # families of few rows: a tenth of the groups at a time, each group once
 SHARE = 0.3
 FEWEST = 40  # rows of a region before it gets its own band
 QUANTILES = (0.085, 0.915)
+ENOUGH = 0.78  # share of a seed's rows inside the bands of the other seeds below which bands are widened
+LEVEL = 0.82  # and how far
+MOST = 4.0  # times as wide
 NARROWEST = 0.01
 FEWEST_LEFT = 5  # rows that holding out may leave
 
@@ -57,9 +61,8 @@ class HeldOut:
         inside: list[float] = []
         for seed in np.unique(seeds):
             mine = seeds == seed
-            bands = bands_of(e[~mine], where[~mine]) if not mine.all() else self.bands
-            low, high = np.asarray(bands.low)[where[mine]], np.asarray(bands.high)[where[mine]]
-            inside.append(float(np.mean((e[mine] >= -low) & (e[mine] <= high))))
+            bands = scaled_bands(e[~mine], where[~mine], seeds[~mine]) if not mine.all() else self.bands
+            inside.append(float(np.mean(_places(e[mine], where[mine], bands) <= 1.0)))
         return float(np.mean(inside))
 
     def inside(self, bands: Bands) -> float:
@@ -73,6 +76,12 @@ class HeldOut:
         return float(np.mean(np.exp(np.asarray(self.bands.low)[where] + np.asarray(self.bands.high)[where]) - 1.0))
 
 
+def in_turn(samples: Samples) -> bool:
+    """Whether groups are held out in turn, the same ways whatever the seed."""
+    groups = int(samples.rows["group"].nunique())
+    return samples.family in FOLDS or 1 < groups < (HANDFUL if len(samples.rows) >= ENOUGH_ROWS else VERY_FEW)
+
+
 def mask_of(samples: Samples, seed: int) -> Array:
     """Rows to hold out: 30 % of whole groups; of a handful, each in turn, of collectives a tenth; of one group, 30 % of the rows."""
     groups = np.unique(samples.rows["group"].to_numpy())
@@ -82,7 +91,7 @@ def mask_of(samples: Samples, seed: int) -> Array:
         return np.isin(samples.rows["group"].to_numpy(), groups[folds == seed % FOLDS[samples.family]])
     if len(groups) == 1:
         return rng.random(len(samples.rows)) < SHARE
-    if len(groups) < HANDFUL:
+    if in_turn(samples):
         return samples.rows["group"].to_numpy() == groups[seed % len(groups)]
     chosen = rng.permutation(groups)[: max(1, round(SHARE * len(groups)))]
     return np.isin(samples.rows["group"].to_numpy(), chosen)
@@ -95,7 +104,7 @@ def hold_out(samples: Samples, chip: Chip, seeds: tuple[int, ...] = SEEDS, table
     groups = int(samples.rows["group"].nunique())
     if samples.family in FOLDS:
         seeds = tuple(range(FOLDS[samples.family]))
-    elif 1 < groups < HANDFUL:
+    elif in_turn(samples):
         seeds = tuple(range(groups))
     elif seeds == SEEDS and groups < FEW_GROUPS and not tables:
         seeds = MANY
@@ -117,7 +126,7 @@ def hold_out(samples: Samples, chip: Chip, seeds: tuple[int, ...] = SEEDS, table
         plain, better = (np.abs(np.exp(-rows[name]) - 1.0).mean() for name in ("parametric", "tabled"))
         tabled = bool(better < 0.95 * plain)
     column = "tabled" if tabled else "parametric"
-    bands = bands_of(rows[column].to_numpy(np.float64), rows["region"].to_numpy(np.int64))
+    bands = scaled_bands(rows[column].to_numpy(np.float64), rows["region"].to_numpy(np.int64), rows["seed"].to_numpy(np.int64))
     return HeldOut(rows, bands, tabled, ratio_of(rows, column, samples))
 
 
@@ -134,6 +143,28 @@ def bands_of(e: Array, where: Array) -> Bands:
         low.append(round(max(NARROWEST, -float(a) * grow), 4))
         high.append(round(max(NARROWEST, float(b) * grow), 4))
     return Bands(tuple(low), tuple(high))
+
+
+def scaled_bands(e: Array, where: Array, seeds: Array) -> Bands:
+    """Bands by region, all widened alike so that they hold `LEVEL` of a seed's rows when made from the other seeds', if they hold too few.
+
+    The rows of a group err together: quantiles of few groups say too little about the next one.
+    """
+    bands = bands_of(e, where)
+    if len(np.unique(seeds)) < 2:
+        return bands
+    parts = ((seeds == seed, seeds != seed) for seed in np.unique(seeds))
+    places = np.concatenate([_places(e[mine], where[mine], bands_of(e[others], where[others])) for mine, others in parts])
+    if np.mean(places <= 1.0) >= ENOUGH:
+        return bands
+    scale = min(float(np.quantile(places, LEVEL)), MOST)
+    low, high = (tuple(round(width * scale, 4) for width in side) for side in (bands.low, bands.high))
+    return Bands(low, high)
+
+
+def _places(e: Array, where: Array, bands: Bands) -> Array:
+    """How far out in its band each residual lies: 1 at the edge."""
+    return np.where(e < 0.0, -e / np.asarray(bands.low)[where], e / np.asarray(bands.high)[where])
 
 
 def ratio_of(rows: pd.DataFrame, column: str, samples: Samples) -> float:

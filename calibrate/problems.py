@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from simulator.efficiency import attention_forms, cpu, forms
 from simulator.efficiency.forms import PARAMETERS, Terms, Values
+from simulator.efficiency.grouped_forms import GROUPED
 from simulator.efficiency.timed import physical, rate
 from simulator.spec.hardware import Chip
 
@@ -61,31 +62,34 @@ _DECODE = {
     "sequence": Prior(1e-9, 1.5, 1e-12, 1e-5),
     "keys": Prior(128.0, 1.0, 64.0, 256.0, (64.0, 128.0, 256.0)),
 }
+_PREFILL = {
+    "t0": Prior(9e-6, 1.0, 1e-8, 1e-2),
+    "ec": Prior(0.6, 0.4, 0.005, 1.0),
+    "em": Prior(0.6, 0.4, 0.02, 1.0),
+    "p": Prior(1.3, 0.4, 1.0, 8.0),
+    **_CACHE,
+    "cta": Prior(1e-6, 1.2, 1e-9, 1e-3),
+    "wave": Prior(0.3, 1.0, 1e-3, 1.0),
+    "longest": Prior(0.6, 0.7, 0.02, 4.0),
+    "sequence": Prior(1e-9, 1.5, 1e-12, 1e-5),
+    "tile": _TILE,
+}
+_GROUPED = {
+    "t0": Prior(8e-6, 1.0, 1e-8, 1e-2),
+    "ec": Prior(0.5, 0.5, 0.005, 1.0),
+    "em": Prior(0.7, 0.4, 0.02, 1.0),
+    "p": Prior(2.0, 0.5, 1.0, 8.0),
+    **_CACHE,
+    "group": Prior(3e-6, 1.2, 1e-9, 1e-3),
+    "passes": Prior(0.7, 1.0, 0.02, 20.0),
+}
 PRIORS: dict[str, dict[str, Prior]] = {
     "gemm": _GEMM,
     "gemm_quantised": {**_GEMM, "eq": Prior(0.6, 0.8, 0.02, 10.0), "row": Prior(2e-7, 1.5, 1e-11, 1e-4)},
-    "grouped_gemm": {
-        "t0": Prior(8e-6, 1.0, 1e-8, 1e-2),
-        "ec": Prior(0.5, 0.5, 0.005, 1.0),
-        "em": Prior(0.7, 0.4, 0.02, 1.0),
-        "p": Prior(2.0, 0.5, 1.0, 8.0),
-        **_CACHE,
-        "group": Prior(3e-6, 1.2, 1e-9, 1e-3),
-        "fill": Prior(1.5, 1.0, 1e-3, 60.0),
-        "passes": Prior(0.7, 1.0, 0.02, 20.0),
-    },
-    "prefill": {
-        "t0": Prior(9e-6, 1.0, 1e-8, 1e-2),
-        "ec": Prior(0.6, 0.4, 0.005, 1.0),
-        "em": Prior(0.6, 0.4, 0.02, 1.0),
-        "p": Prior(1.3, 0.4, 1.0, 8.0),
-        **_CACHE,
-        "cta": Prior(1e-6, 1.2, 1e-9, 1e-3),
-        "wave": Prior(0.3, 1.0, 1e-3, 1.0),
-        "longest": Prior(0.6, 0.7, 0.02, 4.0),
-        "sequence": Prior(1e-9, 1.5, 1e-12, 1e-5),
-        "tile": _TILE,
-    },
+    "grouped_gemm": {**_GROUPED, "walk": Prior(5e-7, 1.2, 1e-9, 1e-4)},
+    "grouped_tiles": {**_GROUPED, "ragged": Prior(0.5, 1.0, 1e-3, 4.0)},
+    "prefill": _PREFILL,
+    "prefill_apart": {**_PREFILL, "pad": Prior(0.5, 1.0, 1e-3, 20.0)},
     "encoder": {
         "t0": Prior(7e-6, 1.0, 1e-8, 1e-2),
         "ec": Prior(0.5, 0.4, 0.005, 1.0),
@@ -104,6 +108,7 @@ PRIORS: dict[str, dict[str, Prior]] = {
         "carry": Prior(5e-10, 1.0, 1e-12, 1e-7),
         "walk": Prior(2.5e-6, 1.0, 1e-8, 1e-3),
         "wave": Prior(0.5, 0.7, 1e-2, 1.0),
+        "interleave": Prior(0.03, 1.0, 1e-4, 0.5),
     },
     "stream": {
         "t0": Prior(2.5e-6, 1.5, 1e-8, 1e-2),
@@ -183,10 +188,10 @@ def form_of(family: str, format: str, kernel: str = "") -> str:
     if family.endswith("_cpu"):
         return {"gemm_cpu": "gemm_cpu", "decode_attention_cpu": "roofline", "encoder_eager_cpu": "eager_cpu", "prefill_eager_cpu": "eager_cpu"}.get(family, "attention_cpu")
     return {
-        "grouped_gemm": "grouped_gemm",
+        "grouped_gemm": "grouped_tiles" if kernel == "tiles" else "grouped_gemm",
         "grouped_product": "grouped_gemm",
         "encoder_attention": "encoder",
-        "prefill_attention": "prefill",
+        "prefill_attention": "prefill_apart" if kernel == "fa2" else "prefill",
         "decode_attention": "decode_swapped" if kernel == "fa2" else "decode",
         "mla_decode": "roofline",
         "whole_encoder": "whole_step",
@@ -228,9 +233,9 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
         run = forms.gemm_quantised if form == "gemm_quantised" else forms.gemm
         return run(chip, values, peak, flops, moved, c["m"], c["n"], c["k"], 1.0, c["footprint"]), floor
     if family == "grouped_gemm":
-        return _experts(values, c, chip, peak), floor
+        return _experts(form, values, c, chip, peak), floor
     if family == "grouped_product":
-        found = forms.grouped_gemm(chip, values, peak, flops, moved, c["rows"], c["n"], c["k"], c["experts"], c["footprint"])
+        found = GROUPED[form](chip, values, peak, flops, moved, c["rows"], c["n"], c["k"], c["experts"], c["footprint"])
         return found, floor
     if family in ("mla_decode", "whole_encoder"):
         return forms.roofline(chip, values, peak, flops, moved), floor
@@ -239,7 +244,7 @@ def terms(family: str, form: str, values: Values, c: Columns, chip: Chip, format
         return attention_forms.DECODE[form](chip, values, moved, *args), floor
     if family == "encoder_attention":
         return attention_forms.encoder(chip, values, peak, flops, moved, c["batch"], c["heads"], c["query"]), floor
-    return attention_forms.prefill(chip, values, peak, flops, moved, c["batch"], c["heads"], c["kv_heads"], c["query"]), floor
+    return attention_forms.PREFILL[form](chip, values, peak, flops, moved, c["batch"], c["heads"], c["kv_heads"], c["query"]), floor
 
 
 def _on_cpu(form: str, values: Values, c: Columns, chip: Chip, peak: float, flops: Array, moved: Array) -> Terms:
@@ -276,7 +281,7 @@ def work(family: str, c: Columns) -> tuple[Array, Array]:
     return flops, c["batch"] * c["head_dim"] * (4.0 * c["heads"] * q + 2.0 * c["kv_heads"] * n * c["kv_bits"] / 8.0)
 
 
-def _experts(values: Values, c: Columns, chip: Chip, peak: float) -> Terms:
+def _experts(form: str, values: Values, c: Columns, chip: Chip, peak: float) -> Terms:
     """A routed layer as it is measured: gate and up, the activation, down, and the sum over the experts of a token.
 
     The simulator times the two passes between as operators of their own, so that only their rate is fitted here, not kept.
@@ -286,7 +291,7 @@ def _experts(values: Values, c: Columns, chip: Chip, peak: float) -> Terms:
     parts: list[Terms] = []
     for n, k in ((into, c["hidden"]), (c["hidden"], c["inter"])):
         moved = c["experts"] * n * k * c["bits"] / 8.0 + 2.0 * rows * (n + k)
-        parts.append(forms.grouped_gemm(chip, values, peak, 2.0 * rows * n * k, moved, rows, n, k, c["experts"], cycle))
+        parts.append(GROUPED[form](chip, values, peak, 2.0 * rows * n * k, moved, rows, n, k, c["experts"], cycle))
     a, b = parts
     between = 2.0 * rows * (into + c["inter"]) + 2.0 * c["hidden"] * (rows + c["tokens"])
     passes = between / (values[-1] * chip.bandwidth)

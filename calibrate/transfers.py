@@ -33,6 +33,7 @@ from simulator.quantity import EVERYTHING
 from simulator.spec.load_hardware import load_hardware
 
 LEVEL = 0.85  # share of the rows inside the band that is made; on the device that was left out fewer are (few devices are measured)
+BEYOND = 1.0 / 3.0  # of the width, shared by the devices left out
 FEWEST = 40  # rows of a region before it gets a width of its own
 FEWEST_OF_ONE = 10  # rows of one fit in a region before they count there
 FRAMEWORKS = ("vllm", "sglang")
@@ -93,13 +94,14 @@ def leave_out(samples: Samples, fitted: Path) -> LeftOut | None:
 
 
 def widths(found: Sequence[LeftOut]) -> Array:
-    """Half-width of each region that holds `LEVEL` of its rows, each fit counting alike; of all rows where a region has few."""
+    """Half-width of each region that holds `LEVEL` of its rows, each fit counting alike (of all rows where a region has few), and more
+    the fewer devices there were: the next one may lie beyond them."""
     whole = _level([item.e for item in found])
     out: list[float] = []
     for index in range(len(REGIONS)):
         parts = [part for item in found if len(part := item.e[item.where == index]) >= FEWEST_OF_ONE]
         out.append(_level(parts) if sum(map(len, parts)) >= FEWEST else whole)
-    return np.array(out)
+    return np.array(out) * (1.0 + BEYOND / len({item.samples.device for item in found}))
 
 
 def _level(parts: Sequence[Array]) -> float:

@@ -14,6 +14,8 @@ from simulator.efficiency.forms import Terms, Values, move
 from simulator.quantity import EVERYTHING, Numeric, ceil, clip, maximum, minimum, smooth_maximum, where
 from simulator.spec.hardware import Chip
 
+MOST_INTERLEAVED = 16.0  # heads; no more were measured
+
 
 def prefill(
     chip: Chip,
@@ -33,15 +35,46 @@ def prefill(
     of the keys, at `longest` of that) when few are in flight; `cta` seconds per wave on top. The operands were just
     written: what fits the cache is there.
     """
+    return _causal(chip, v, 0.0, peak, flops, bytes, batch, heads, kv_heads, query)
+
+
+def _causal(
+    chip: Chip,
+    v: Values,
+    pad: float,
+    peak: Numeric,
+    flops: Numeric,
+    bytes: Numeric,
+    batch: Numeric,
+    heads: Numeric,
+    kv_heads: Numeric,
+    query: Numeric,
+) -> Terms:
     t0, ec, em, p, share, el2, cta, wave, longest, sequence, tile = v
     filled = batch * kv_heads * ceil(query * heads / (kv_heads * tile)) / chip.sms
     waves = maximum(filled, 1.0) ** (1.0 - wave) * ceil(filled) ** wave
-    one = tile * flops / (batch * heads * query)
+    one = tile * flops / (batch * heads * query) * (1.0 + 64.0 * pad / query)
     work = smooth_maximum(one * waves * minimum(filled, 1.0), longest * 2.0 * one, 4.0)
     compute = work * chip.sms / (ec * peak) + cta * maximum(filled, 1.0)
     memory = move(chip, bytes, em, share, el2, bytes)
     fixed = t0 + sequence * batch
     return Terms(fixed + smooth_maximum(compute, memory, p), compute, memory, fixed)
+
+
+def prefill_apart(
+    chip: Chip,
+    v: Values,
+    peak: Numeric,
+    flops: Numeric,
+    bytes: Numeric,
+    batch: Numeric,
+    heads: Numeric,
+    kv_heads: Numeric,
+    query: Numeric,
+) -> Terms:
+    """FlashAttention-2: as `prefill`, but every head fills tiles of its own (it packs the heads that share keys for single queries only),
+    and a tile multiplies whole blocks of keys, `pad` times 64 of them more than the mask leaves."""
+    return _causal(chip, v[:11], v[11], peak, flops, bytes, batch, heads, where(query <= 1.0, kv_heads, heads), query)
 
 
 def encoder(
@@ -81,12 +114,13 @@ def decode(
     A full window begins within a block: `straddle` more blocks are read and masked.
     """
     straddle = where(context >= window, v[14], 0.0)
-    return _split(chip, v[:14], bytes, batch, heads, kv_heads, context, footprint, straddle)
+    return _split(chip, v[:14], v[1], bytes, batch, heads, kv_heads, context, footprint, straddle)
 
 
 def _split(
     chip: Chip,
     v: Values,
+    em: Numeric,
     bytes: Numeric,
     batch: Numeric,
     heads: Numeric,
@@ -95,7 +129,7 @@ def _split(
     footprint: Numeric,
     straddle: Numeric,
 ) -> Terms:
-    t0, em, p, share, el2, cta, block, combine, packed, most, slots, tail, sequence, keys = v
+    t0, _, p, share, el2, cta, block, combine, packed, most, slots, tail, sequence, keys = v
     memory = move(chip, bytes, em, share, el2, footprint)
     pairs = batch * kv_heads
     places = slots * chip.sms
@@ -123,15 +157,17 @@ def decode_swapped(
     head of each sequence, unless there is one sequence or one head of keys: then the swapped view is contiguous).
 
     Else t0 + smooth-max(move, waves x one CTA), one CTA for each head of each sequence: `cta`, and `walk` for each block of
-    `keys`, between the fractional and the whole number of waves by the exponent `wave`. Heads with the same keys read them from the
-    cache where they run at the same time, from memory where they do not.
+    `keys`, between the fractional and the whole number of waves by the exponent `wave`. Heads with the same keys read them once where
+    they run at the same time; where they do not, from memory, unless the keys of one head of all sequences fit the cache meanwhile.
+    Either way the keys of one head lie between those of the others, which memory serves more slowly the more there are.
     """
-    t0, em, p, share, el2, cta, _, _, _, _, slots, tail, sequence, keys, swap, carry, walk, wave = v
+    t0, at_best, p, share, el2, cta, _, _, _, _, slots, tail, sequence, keys, swap, carry, walk, wave, interleave = v
+    em = interleaved(at_best, kv_heads, interleave)
     shared = where(window < EVERYTHING, 1.0, heads / kv_heads)
-    grouped = _split(chip, v[:14], bytes, batch, heads, kv_heads, context, footprint, 0.0)
+    grouped = _split(chip, v[:14], em, bytes, batch, heads, kv_heads, context, footprint, 0.0)
     copies = (swap + carry * batch * heads) * minimum(batch - 1.0, 1.0) * minimum(kv_heads - 1.0, 1.0)
-    read = bytes * repeated(chip, heads / kv_heads, batch)
-    memory = move(chip, read, em, share, el2, footprint)
+    again = bytes * (repeated(chip, heads / kv_heads, batch) - 1.0)
+    memory = move(chip, bytes, em, share, el2, footprint) + move(chip, again, em, share, el2, bytes / kv_heads)
     filled = batch * heads / (slots * chip.sms)
     waves = maximum(filled, 1.0) ** (1.0 - wave) * ceil(filled) ** wave
     compute = waves * (cta + ceil(context / keys) * walk)
@@ -163,6 +199,11 @@ def repeated(chip: Chip, sharing: Numeric, batch: Numeric) -> Numeric:
     return sharing / clip(chip.sms / batch, 1.0, sharing)
 
 
+def interleaved(em: float, kv_heads: Numeric, exponent: float) -> Numeric:
+    """Share of the memory rate at which one head's keys are read that lie token by token between those of `kv_heads` heads."""
+    return em / clip(kv_heads, 1.0, MOST_INTERLEAVED) ** exponent
+
+
 def unsplit(
     chip: Chip, v: Values, bytes: Numeric, heads: Numeric, head_dim: Numeric, query: Numeric, context: Numeric
 ) -> Terms:
@@ -177,4 +218,5 @@ def unsplit(
     return Terms(t0 + smooth_maximum(memory, walk, p), walk, memory, t0)
 
 
+PREFILL = {"prefill": prefill, "prefill_apart": prefill_apart}
 DECODE = {"decode": decode, "decode_swapped": decode_swapped}

@@ -11,7 +11,7 @@ from simulator.efficiency.fits import Fit
 
 FORMS: dict[str, tuple[str, tuple[float, ...]]] = {
     "gemm": ("gemm", (3.0e-6, 0.78, 0.8, 2.3, 0.5, 0.6, 2e-6, 2.0, 1.5, 0.2)),
-    "grouped_gemm": ("grouped_gemm", (8e-6, 0.5, 0.65, 2.0, 0.5, 0.6, 2e-6, 1.0, 0.6)),
+    "grouped_gemm": ("grouped_gemm", (8e-6, 0.5, 0.65, 2.0, 0.5, 0.6, 1.5e-6, 1.5e-6, 0.6)),
     "depthwise": ("roofline", (4e-6, 0.05, 0.5, 2.0)),
     "encoder_attention": ("encoder", (7e-6, 0.5, 0.6, 2.0, 0.5, 0.6, 3e-6, 0.4, 0.6, 128.0)),
     "prefill_attention": ("prefill", (10e-6, 0.6, 0.6, 1.2, 0.5, 0.6, 1e-6, 0.2, 0.6, 1e-9, 128.0)),

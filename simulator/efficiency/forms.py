@@ -25,18 +25,20 @@ Values = tuple[float, ...]
 
 # Parameters by form, in the order the functions unpack them. ec, em, el2, eq: fractions of the datasheet's peak, memory,
 # cache and memory rate; t0, cta, block, combine, row, group, tail, sequence, swap, carry, walk, a, hop, extra, second: seconds; p, q: exponents of the smooth
-# maximum; l2_share: share of the last-level cache that holds data; tile: query rows of one attention CTA; keys: those it reads at a time in decoding; limit: bytes; switch:
+# maximum; walk of grouped products: seconds for 1,024 of k; l2_share: share of the last-level cache that holds data; tile: query rows of one attention CTA; keys: those it reads at a time in decoding; limit: bytes; switch:
 # bytes; the others are pure numbers, explained where they are used.
 _MEMORY = ("l2_share", "el2")
 _DECODE = ("cta", "block", "combine", "packed", "splits", "slots", "tail", "sequence", "keys")
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "gemm": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave"),
     "gemm_quantised": ("t0", "ec", "em", "p", *_MEMORY, "cta", "split", "fill", "wave", "eq", "row"),
-    "grouped_gemm": ("t0", "ec", "em", "p", *_MEMORY, "group", "fill", "passes"),
+    "grouped_gemm": ("t0", "ec", "em", "p", *_MEMORY, "group", "walk", "passes"),
+    "grouped_tiles": ("t0", "ec", "em", "p", *_MEMORY, "group", "ragged", "passes"),
     "prefill": ("t0", "ec", "em", "p", *_MEMORY, "cta", "wave", "longest", "sequence", "tile"),
+    "prefill_apart": ("t0", "ec", "em", "p", *_MEMORY, "cta", "wave", "longest", "sequence", "tile", "pad"),
     "encoder": ("t0", "ec", "em", "p", *_MEMORY, "cta", "pad", "wave", "tile"),
     "decode": ("t0", "em", "p", *_MEMORY, *_DECODE, "straddle"),
-    "decode_swapped": ("t0", "em", "p", *_MEMORY, *_DECODE, "swap", "carry", "walk", "wave"),
+    "decode_swapped": ("t0", "em", "p", *_MEMORY, *_DECODE, "swap", "carry", "walk", "wave", "interleave"),
     "unsplit": ("t0", "em", "p", "key"),
     "strided": ("t0", "em", "p", "rate"),
     "stream": ("t0", "em", "p", *_MEMORY),
@@ -71,7 +73,7 @@ class Terms(NamedTuple):
     overhead: Numeric
 
 
-def move(chip: Chip, bytes: Numeric, em: float, share: float, el2: float, footprint: Numeric) -> Numeric:
+def move(chip: Chip, bytes: Numeric, em: Numeric, share: float, el2: float, footprint: Numeric) -> Numeric:
     """Seconds to move `bytes` when `footprint` [byte] is cycled through.
 
     A fraction 1 / (1 + (footprint / (share cache))^8) comes from the last-level cache: all of it when the cycle fits,
@@ -143,32 +145,6 @@ def gemm_quantised(
     base = gemm(chip, v[:10], peak, flops, bytes, m, n, k, copies, footprint)
     extra = 3.0 * m * copies * k / (v[10] * chip.bandwidth) + v[11] * ceil(m * copies / chip.sms)
     return Terms(base.total + extra, base.compute, base.memory + extra, base.overhead)
-
-
-def grouped_gemm(
-    chip: Chip,
-    v: Values,
-    peak: Numeric,
-    flops: Numeric,
-    bytes: Numeric,
-    rows: Numeric,
-    n: Numeric,
-    k: Numeric,
-    experts: Numeric,
-    footprint: Numeric,
-) -> Terms:
-    """t0 + smooth-max(F / (ec P), move, waves of the experts' tiles x group); every expert has its own tiles.
-
-    multiply: times (1 + 64 fill / k), as in `gemm`. The last parameter, `passes`, is the share of the memory rate of the
-    element-wise passes between the products of a measured layer; a product alone has none.
-    """
-    t0, ec, em, p, share, el2, group, fill, _ = v
-    per = maximum(rows / maximum(experts, 1.0), 1.0)
-    padded = maximum(ceil(per / 64.0) * 64.0 / per, 1.0)
-    compute = flops / (ec * peak) * minimum(padded, 4.0) * (1.0 + 64.0 * fill / k)
-    memory = move(chip, bytes, em, share, el2, footprint)
-    waves = group * experts * ceil(per / TILE) * ceil(n / TILE) / chip.sms
-    return Terms(t0 + smooth_maximum(smooth_maximum(compute, memory, p), waves, 3.0), compute, memory, t0)
 
 
 def stream(chip: Chip, v: Values, bytes: Numeric) -> Terms:

@@ -13,10 +13,11 @@ from typing import final
 import numpy as np
 
 from simulator.efficiency import attention_forms, cpu, forms
-from simulator.efficiency.attention_forms import DECODE, separate
+from simulator.efficiency.attention_forms import DECODE, PREFILL, separate
 from simulator.efficiency.catalogue import FAMILY, VECTOR, Choice, choices
 from simulator.efficiency.default import FORMS, default_fit
 from simulator.efficiency.fits import Fit
+from simulator.efficiency.grouped_forms import GROUPED
 from simulator.efficiency.select import FUSED, ROOFLINES
 from simulator.efficiency.timed import bare, copied, either, nearest_variant, padding, physical, rate, timed
 from simulator.efficiency.weight_only import FORMS as UNPACKING
@@ -97,12 +98,12 @@ class Kernels:
             return bare(chip, peak, flops, bytes)
         fit = self.fits["grouped_gemm", FAMILY.get(format, format)][0]
         shape = (flops, bytes, rows, n, k, experts, forms.COLD)
-        wide, narrow = timed(fit, forms.grouped_gemm(chip, fit.values, peak, *shape), floor), unpacked(chip, format, weight_bits)
+        wide, narrow = timed(fit, GROUPED[fit.form](chip, fit.values, peak, *shape), floor), unpacked(chip, format, weight_bits)
         if fit.form not in UNPACKING or not (is_array(narrow) or narrow):
             return wide
         inside = self.engine in FUSED
         other, reached = weight_only(fit, inside), warp_rate(chip, peak) if inside else peak
-        return either(narrow, timed(other, forms.grouped_gemm(chip, other.values, reached, *shape), floor), wide)
+        return either(narrow, timed(other, GROUPED[other.form](chip, other.values, reached, *shape), floor), wide)
 
     def depthwise(self, chip: Chip, format: str, flops: Numeric, bytes: Numeric) -> Time:
         """A depth-wise convolution."""
@@ -163,7 +164,7 @@ class Kernels:
             return timed(fit, cpu.eager(chip, fit.values, peak, head_dim, flops * square / head_dim), floor)
         if fit.form == "attention_cpu":
             return timed(fit, cpu.attention(chip, fit.values, peak, flops, bytes, head_dim, query), floor)
-        terms = attention_forms.prefill(chip, fit.values, peak, flops * padding(fit, head_dim), bytes, batch, heads, kv_heads, query)
+        terms = PREFILL[fit.form](chip, fit.values, peak, flops * padding(fit, head_dim), bytes, batch, heads, kv_heads, query)
         table = fit.table
         return timed(fit, terms, floor, 1.0 if table is None else table.factor(query, batch * heads, heads / kv_heads))
 
@@ -206,7 +207,8 @@ class Kernels:
         if fit.form == "roofline":
             return timed(fit, forms.roofline(chip, fit.values, peak, flops, bytes), floor)
         form, values, table = fit.form, fit.values, fit.table
-        if form == "decode_swapped" and self.engine not in FUSED:  # not the paged call: keys are split whatever the heads share
+        # Not the paged call: keys are split whatever the heads share, and those of a head lie together.
+        if form == "decode_swapped" and self.engine not in FUSED:
             form, values, table = "decode", (*values[:14], 0.0), None
         terms = DECODE[form](chip, values, bytes, batch, heads, kv_heads, context, footprint, window)
         of = separate(form, heads, kv_heads, window)

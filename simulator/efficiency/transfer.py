@@ -51,6 +51,7 @@ CYCLES = frozenset(("t0", "cta", "block", "combine", "row", "group", "sequence",
 CLOCK = 0.5  # exponent of the clock in them
 EXPONENTIAL = 0.72 / 16.0  # cycles of an SM per pair: 16 special functions a cycle, of which fused kernels hide a part
 LEAST_PRODUCTS = 0.3  # share of a pair's time that its products take at least
+OWN = frozenset(("grouped_tiles",))  # kernels that only one architecture runs, and none would where there are others
 STRUCTURE = frozenset(("tile", "keys", "limit"))  # what a kernel is built for: taken over, not averaged
 GRAPHICS = 9.0  # tensor over vector rate of graphics chips is below it (4 where the chip is for computing 16)
 CEILING = 0.95
@@ -89,9 +90,11 @@ def generation_of(architecture: str) -> int:
 
 
 def generation(lenders: list[Fit], architecture: str) -> list[Fit]:
-    """Of attention kernels those of the generation that the architecture runs, if there are any; one form in any case."""
+    """Of attention kernels those of the generation that the architecture runs, if there are any; one form in any case, the nearest's."""
     if not lenders[0].op.endswith("_attention"):
-        return lenders
+        near = [fit for fit in lenders if fit.form not in OWN or nearness(architecture, fit.architecture) == 1.0] or lenders
+        nearest = max(near, key=lambda fit: nearness(architecture, fit.architecture))
+        return [fit for fit in near if fit.form == nearest.form]
     same = [fit for fit in lenders if generation_of(fit.architecture) == generation_of(architecture)] or lenders
     return [fit for fit in same if fit.form == same[0].form]
 
@@ -116,7 +119,7 @@ def widest_tile(fit: Fit, architecture: str, figures: Mapping[str, float]) -> fl
     graphics chip; what was fitted elsewhere."""
     if family(architecture) not in SWAPPED:
         return fit.values[PARAMETERS[fit.form].index("tile")]
-    return 64.0 if fit.form == "prefill" and figures["tensor"] < GRAPHICS else 128.0
+    return 64.0 if fit.form.startswith("prefill") and figures["tensor"] < GRAPHICS else 128.0
 
 
 def _exchanged(fit: Fit, ec: float, figures: Mapping[str, float]) -> float:
@@ -168,7 +171,7 @@ def transferred(lenders: list[Fit], device: str, architecture: str, figures: Map
         mean = 0.0
         for fit, weight in zip(lenders, weights, strict=True):
             value = max(fit.values[place], 1e-12)
-            if name == "ec" and fit.form in ("prefill", "encoder"):
+            if name == "ec" and fit.form in ("prefill", "prefill_apart", "encoder"):
                 value = _exchanged(fit, value, figures)
             if name == "ec" and relatives:
                 value *= (fit.figures["density"] / figures["density"]) ** POWER

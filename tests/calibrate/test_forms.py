@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from calibrate.aiconfigurator import _ungated
+from calibrate.aiconfigurator import _aic_moe, _ungated
 from calibrate.estimate import estimate
 from calibrate.own_tables import launch_costs, read_run
 from calibrate.problems import starts, terms
@@ -70,6 +70,23 @@ def test_experts_that_were_read_too_fast_for_three_matrices_have_two() -> None:
     three = 3.0 * 128 * 4096 * 2048 * 2 / CHIP.bandwidth * 1e3
     rows = rows.assign(latency=[1.1 * three] * 3 + [0.75 * three] * 3)
     assert _ungated(rows, CHIP) == {"squared"}
+
+
+def test_two_matrices_seen_in_one_format_hold_in_a_slower_one() -> None:
+    """A slow 8-bit kernel does not show that its experts have two matrices; the 16-bit rows of the same model do."""
+    shape = {"hidden_size": 4096, "inter_size": 2048, "num_experts": 128, "topk": 8, "moe_tp_size": 1, "moe_ep_size": 1, "distribution": "balanced"}
+    tokens = np.arange(64, 64 + 40)
+    wide = 3.0 * 128 * 4096 * 2048 * 2.0 / CHIP.bandwidth * 1e3
+    frame = pd.concat(
+        [
+            pd.DataFrame({**shape, "num_tokens": tokens, "moe_dtype": "bfloat16", "kernel_source": "triton", "latency": 0.75 * wide}),
+            pd.DataFrame({**shape, "num_tokens": tokens, "moe_dtype": "fp8", "kernel_source": "flashinfer_cutlass", "latency": 2.0 * wide}),
+        ],
+        ignore_index=True,
+    )
+    found = {samples.format: samples for samples in _aic_moe(frame, "h100-sxm", "vllm", "0", "made")}
+    assert set(found["bf16"].rows["matrices"]) == set(found["fp8"].rows["matrices"]) == {2.0}
+    assert (found["bf16"].kernel, found["fp8"].kernel) == ("", "tiles")
 
 
 def test_our_grouped_products_copies_and_launches_are_read(tmp_path: Path) -> None:

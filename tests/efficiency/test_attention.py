@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from simulator.efficiency import kernels_for
-from simulator.efficiency.attention_forms import built_for, decode, decode_swapped, repeated, separate
+from simulator.efficiency.attention_forms import (
+    PREFILL,
+    built_for,
+    decode,
+    decode_swapped,
+    interleaved,
+    repeated,
+    separate,
+)
 from simulator.efficiency.catalogue import figures_of
 from simulator.efficiency.fits import fits_of
 from simulator.efficiency.forms import PARAMETERS
@@ -18,7 +26,7 @@ from simulator.spec.load_hardware import load_hardware
 
 A100, H100 = load_hardware("a100-sxm-80gb").chip, load_hardware("h100-sxm").chip
 SWAPPED = {"t0": 9e-6, "em": 0.85, "p": 4.0, "l2_share": 0.6, "el2": 0.4, "cta": 1e-7, "block": 3e-6, "combine": 5e-6, "packed": 0.1,
-           "splits": 20.0, "slots": 1.0, "tail": 1e-9, "sequence": 1e-12, "keys": 128.0, "swap": 6e-6, "carry": 0.0, "walk": 2.8e-6, "wave": 0.5}  # fmt: skip
+           "splits": 20.0, "slots": 1.0, "tail": 1e-9, "sequence": 1e-12, "keys": 128.0, "swap": 6e-6, "carry": 0.0, "walk": 2.8e-6, "wave": 0.5, "interleave": 0.05}  # fmt: skip
 VALUES = tuple(SWAPPED[name] for name in PARAMETERS["decode_swapped"])
 
 
@@ -53,6 +61,40 @@ def test_heads_in_flight_together_share_a_read() -> None:
     assert repeated(A100, 4.0, 1000.0) == 4.0
     assert separate("decode_swapped", 32.0, 8.0, 128.0) == 32.0
     assert separate("decode_swapped", 32.0, 8.0, EVERYTHING) == separate("decode", 32.0, 8.0, 128.0) == 8.0
+
+
+def test_keys_of_one_head_that_fit_the_cache_are_read_from_memory_once() -> None:
+    """L40S, windows of 128, 512 sequences: 33 MB of keys of a head stay in 96 MB until the next head asks for them."""
+    chip = load_hardware("l40s").chip
+    values = (*VALUES[:7], *VALUES[7:17], 0.0, 0.0)
+
+    def time(heads: float, batch: float) -> float:
+        moved = batch * 128.0 * 4.0 * 8.0 * 128.0
+        return float(decode_swapped(chip, values, moved, batch, heads, 8.0, 128.0, np.inf, 128.0).memory)
+
+    assert time(8.0, 512.0) < time(64.0, 512.0) < 5.0 * time(8.0, 512.0)
+    assert time(64.0, 4096.0) == pytest.approx(8.0 * time(8.0, 4096.0), rel=0.02), "a head's keys of all sequences are too many"
+
+
+def test_keys_between_those_of_other_heads_are_read_more_slowly() -> None:
+    assert interleaved(0.8, 1.0, 0.05) == 0.8
+    assert interleaved(0.8, 8.0, 0.05) == pytest.approx(0.8 / 8.0**0.05)
+    assert interleaved(0.8, 64.0, 0.05) == interleaved(0.8, 16.0, 0.05), "beyond what was measured it stays"
+    two, four = (decode_swapped(A100, VALUES, 1e9, 64.0, 8.0, kv, 1e9 / (64 * 512 * kv), np.inf).memory for kv in (2.0, 4.0))
+    assert four == pytest.approx(two * 2.0**0.05), "the same bytes"
+
+
+def test_flash_attention_2_packs_heads_that_share_keys_for_single_queries_only() -> None:
+    values = (9e-6, 0.6, 0.6, 2.0, 0.3, 0.5, 1e-6, 0.5, 0.6, 1e-9, 128.0, 0.0)
+
+    def time(form: str, kv_heads: float, query: float) -> float:
+        flops = 4.0 * 64.0 * 32.0 * 128.0 * query * (query + 1.0) / 2.0
+        kind = values if form == "prefill_apart" else values[:11]
+        return float(PREFILL[form](A100, kind, 312e12, flops, 1e6, 64.0, 32.0, kv_heads, query).total)
+
+    assert time("prefill_apart", 4.0, 16.0) == time("prefill_apart", 32.0, 16.0) == time("prefill", 32.0, 16.0)
+    assert time("prefill", 4.0, 16.0) < 0.5 * time("prefill_apart", 4.0, 16.0)
+    assert time("prefill_apart", 4.0, 1.0) == time("prefill", 4.0, 1.0)
 
 
 def test_a_full_window_reads_the_block_it_begins_in() -> None:
@@ -115,8 +157,8 @@ def test_waits_shrink_with_the_clock_and_tiles_with_the_shared_memory() -> None:
     fit = next(fit for fit in fits_of("a100-sxm-80gb", "prefill_attention", "bf16"))
     figures = figures_of(load_hardware("l40s").chip)
     assert figures["tensor"] < GRAPHICS
-    lent = dict(zip(PARAMETERS["prefill"], transferred([fit], "l40s", "ada", figures).values, strict=True))
-    own = dict(zip(PARAMETERS["prefill"], fit.values, strict=True))
+    lent = dict(zip(PARAMETERS[fit.form], transferred([fit], "l40s", "ada", figures).values, strict=True))
+    own = dict(zip(PARAMETERS[fit.form], fit.values, strict=True))
     assert lent["t0"] == pytest.approx(own["t0"] * (1.41 / 2.52) ** 0.5, rel=1e-3)
     assert lent["tile"] == 64.0
 
